@@ -1,0 +1,18 @@
+//! The agent: runs in a school, measures, keeps on disk what it measured, sends it when it can.
+//!
+//! A measurement's journey, which is also the reading order: [`plan`] says what to measure,
+//! [`schedule`] when; [`probe`] measures; [`spool`] makes it durable; [`uplink`] sends it and hears
+//! what the collector has committed. [`enrol`] and [`identity`] say who this agent is.
+
+pub mod clock;
+pub mod config;
+pub mod enrol;
+pub mod identity;
+pub mod metrics;
+pub mod plan;
+pub mod platform;
+pub mod probe;
+pub mod schedule;
+pub mod spool;
+pub mod uplink;
+pub mod wire;

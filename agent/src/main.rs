@@ -1,0 +1,3 @@
+//! `vigie-agent`.
+
+fn main() {}

@@ -1,0 +1,71 @@
+//! What to measure, as checked values: the collector's configuration once `wire` has read it.
+
+use std::{net::IpAddr, net::SocketAddr, time::Duration};
+
+pub use proto::v1::Metric;
+
+/// Everything this agent measures. Versions only grow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Version given by the collector; 0 before the first configuration.
+    pub version: u64,
+    /// Poll groups, by ascending id.
+    pub groups: Vec<Group>,
+}
+
+/// What is measured in one round, under one time stamp.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Given by the collector, unique for this agent.
+    pub id: u32,
+    /// Names the columns: `(id, layout)` never changes meaning.
+    pub layout: u32,
+    /// Time between two rounds.
+    pub period: Duration,
+    /// Longest wait for one answer.
+    pub timeout: Duration,
+    /// How to measure.
+    pub probe: ProbeKind,
+    /// What to report, in record order.
+    pub columns: Vec<Column>,
+}
+
+/// One series of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Index into the probe's targets.
+    pub target: u16,
+    /// What is measured.
+    pub metric: Metric,
+    /// `ifIndex` for interface metrics of an SNMP device, 0 elsewhere.
+    pub instance: u32,
+    /// Mount point, host interface name or sensor label, where the instance has no number.
+    pub label: String,
+}
+
+/// How a group is measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// Echo requests to each target.
+    Icmp { targets: Vec<IpAddr>, count: u16, spacing: Duration, payload_bytes: usize },
+    /// Connection attempts to `host:port`.
+    Tcp { targets: Vec<String> },
+    /// One question to each resolver; `None` is the system's first resolver.
+    Dns { resolvers: Vec<Option<SocketAddr>>, name: String, record_type: u16 },
+    /// One request to each URL.
+    Http { urls: Vec<String> },
+    /// One device by SNMP v2c.
+    Snmp { address: SocketAddr, community: Secret, max_repetitions: u16 },
+    /// The machine that the agent runs on.
+    Host,
+}
+
+/// Text that must not reach a log, an error or a debug dump.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}

@@ -1,0 +1,3 @@
+//! `vigie`, the operators' command line.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `vigie-collector`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Batches of records on the wire.
