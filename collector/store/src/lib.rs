@@ -1,1 +1,46 @@
-//! collector/store
+//! The store: what the collector keeps, behind one small trait per noun.
+//!
+//! [`Store`] is their sum. Each method is one transaction and speaks the domain, not the table.
+//! [`sqlite`] is the embedded backend; [`contract`] is the suite that every backend must pass.
+
+pub mod contract;
+pub mod sqlite;
+
+mod error;
+mod ingest;
+mod nouns;
+mod samples;
+
+pub use error::StoreError;
+pub use ingest::{
+    Commit, CommittedRecord, Disposition, IncomingRecord, IngestStore, LaneKey, LaneProgress,
+    LaneResume, SeqRange, ServerTime,
+};
+pub use nouns::{
+    AgentStore, Certificate, Evaluation, ImportReport, IncidentFilter, IncidentStore, NewAgent,
+    NewIncident, NewMail, NewSeries, NewSeriesSpec, NewToken, OutboxMail, OutboxStore, Redeemed,
+    SendOutcome, SiteStore, TargetStore, TokenRefusal,
+};
+pub use samples::{
+    Aggregate, Bucket, EdgeSpec, MaintenanceReport, SampleStore, SeriesData, Step, StoreFigures,
+};
+
+/// Result of every method of the store.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Everything that the collector keeps.
+pub trait Store:
+    SiteStore + AgentStore + TargetStore + IngestStore + SampleStore + IncidentStore + OutboxStore
+{
+}
+
+impl<T> Store for T where
+    T: SiteStore
+        + AgentStore
+        + TargetStore
+        + IngestStore
+        + SampleStore
+        + IncidentStore
+        + OutboxStore
+{
+}

@@ -1,0 +1,132 @@
+//! Sites: the schools where agents stand.
+
+use crate::{id::SiteId, uai::Uai};
+use std::str::FromStr;
+
+/// What the authority tells of a site.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SiteFacts {
+    /// National key.
+    pub uai: Uai,
+    /// Name as people say it.
+    pub name: String,
+    /// Kind of school.
+    pub kind: SiteKind,
+    /// Zone of the school holidays.
+    pub zone: Zone,
+    /// Number of pupils, when known.
+    pub pupils: Option<u32>,
+    /// Maintenance lot; its contractor gets the mails.
+    pub lot: Option<String>,
+    /// Postal address.
+    pub address: Option<String>,
+    /// Latitude and longitude, WGS 84 degrees.
+    pub position: Option<(f64, f64)>,
+}
+
+/// A site as registered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Site {
+    /// Internal id.
+    pub id: SiteId,
+    /// What is known of it.
+    pub facts: SiteFacts,
+}
+
+macro_rules! coded {
+    ($(#[$doc:meta])* $name:ident, $error:literal, $($(#[$vdoc:meta])* $variant:ident = $code:literal),+ $(,)?) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The code used in files, the store and the API.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code),+ }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownCode;
+
+            fn from_str(text: &str) -> Result<Self, UnknownCode> {
+                Self::ALL
+                    .iter()
+                    .copied()
+                    .find(|value| value.code().eq_ignore_ascii_case(text.trim()))
+                    .ok_or_else(|| UnknownCode {
+                        what: $error,
+                        found: text.trim().to_owned(),
+                        expected: Self::ALL.iter().map(|v| v.code()).collect::<Vec<_>>().join(", "),
+                    })
+            }
+        }
+    };
+}
+
+/// A text is none of a closed list's codes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} {found:?}, expected one of {expected}")]
+pub struct UnknownCode {
+    what: &'static str,
+    found: String,
+    expected: String,
+}
+
+coded!(
+    /// Kind of school.
+    SiteKind, "type",
+    /// École maternelle.
+    Maternelle = "maternelle",
+    /// École élémentaire.
+    Elementaire = "elementaire",
+    /// École primaire.
+    Primaire = "primaire",
+    /// Collège.
+    College = "college",
+    /// Lycée général, technologique or polyvalent.
+    Lycee = "lycee",
+    /// Lycée professionnel.
+    LyceeProfessionnel = "lp",
+    /// Établissement régional d'enseignement adapté.
+    Erea = "erea",
+    /// Several schools on one site.
+    CiteScolaire = "cite-scolaire",
+    /// Anything else that the authority supervises: shared centre, office.
+    Autre = "autre",
+);
+
+coded!(
+    /// Zone of the school holidays.
+    Zone, "zone",
+    /// Zone A.
+    A = "A",
+    /// Zone B.
+    B = "B",
+    /// Zone C.
+    C = "C",
+    /// Corse.
+    Corse = "Corse",
+    /// Guadeloupe.
+    Guadeloupe = "Guadeloupe",
+    /// Guyane.
+    Guyane = "Guyane",
+    /// Martinique.
+    Martinique = "Martinique",
+    /// Mayotte.
+    Mayotte = "Mayotte",
+    /// La Réunion.
+    Reunion = "Reunion",
+    /// Saint-Pierre-et-Miquelon.
+    SaintPierreEtMiquelon = "SPM",
+    /// Nouvelle-Calédonie.
+    NouvelleCaledonie = "NC",
+    /// Polynésie française.
+    PolynesieFrancaise = "PF",
+    /// Wallis-et-Futuna.
+    WallisEtFutuna = "WF",
+);

@@ -1,0 +1,164 @@
+//! Targets: what is probed at a site, and the series that come of it.
+
+use crate::id::{GroupId, Layout, SeriesId, SiteId, TargetId};
+
+/// What role a target plays on the path from the school's machines to the services they use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// The agent's own machine.
+    Host,
+    /// First router, inside the school.
+    Gateway,
+    /// Equipment of the school's network.
+    Equipment,
+    /// A router of the operator, nearest first.
+    Hop,
+    /// A DNS resolver.
+    Resolver,
+    /// The collector.
+    Collector,
+    /// A reference on the internet or at the shared centre.
+    Reference,
+    /// A service that users need.
+    Service,
+}
+
+impl Role {
+    /// Every role, in ladder order.
+    pub const ALL: &[Self] = &[
+        Self::Host,
+        Self::Gateway,
+        Self::Equipment,
+        Self::Hop,
+        Self::Resolver,
+        Self::Collector,
+        Self::Reference,
+        Self::Service,
+    ];
+
+    /// The code used in files, the store and the API.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Gateway => "gateway",
+            Self::Equipment => "equipment",
+            Self::Hop => "hop",
+            Self::Resolver => "resolver",
+            Self::Collector => "collector",
+            Self::Reference => "reference",
+            Self::Service => "service",
+        }
+    }
+
+    /// The role with this code.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|role| role.code() == code)
+    }
+}
+
+/// How a target is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Echo requests to an IP address.
+    Icmp {
+        /// Echo requests a round.
+        count: u16,
+    },
+    /// Connection to `host:port`.
+    Tcp,
+    /// One question to a resolver.
+    Dns {
+        /// The name asked for.
+        name: String,
+        /// IANA number of the record type.
+        record_type: u16,
+    },
+    /// One request.
+    Http,
+    /// SNMP v2c.
+    SnmpV2c {
+        /// The community: a secret.
+        community: String,
+    },
+    /// The agent's own machine.
+    Host,
+}
+
+/// A target as an operator or the ladder defines it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetSpec {
+    /// Where it is probed from.
+    pub site: SiteId,
+    /// What it is for.
+    pub role: Role,
+    /// Name for people; unique with `method` and `address` is what counts.
+    pub name: String,
+    /// IP address, `host:port`, resolver, URL, or empty for the host itself.
+    pub address: String,
+    /// How it is asked.
+    pub method: Method,
+    /// Seconds between two rounds.
+    pub period_s: u32,
+    /// The target that this one stands behind, if any.
+    pub parent: Option<TargetId>,
+}
+
+/// A target as registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Id.
+    pub id: TargetId,
+    /// The poll group that measures it.
+    pub group: GroupId,
+    /// Its definition.
+    pub spec: TargetSpec,
+    /// False once it was withdrawn; its history stays.
+    pub active: bool,
+}
+
+/// How long the detail of a series is kept, and which rollups it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Detail {
+    /// WAN, uplinks, access points, servers, probes: 5-minute, hourly and daily rollups.
+    Full,
+    /// Access ports: hourly and daily rollups.
+    Coarse,
+}
+
+/// One column of a group: a metric of a target (and instance) over time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Series {
+    /// Id.
+    pub id: SeriesId,
+    /// Site.
+    pub site: SiteId,
+    /// Target.
+    pub target: TargetId,
+    /// Number in [`crate::metric::CATALOGUE`].
+    pub metric: u32,
+    /// `ifIndex` for interfaces of an SNMP device, 0 elsewhere.
+    pub instance: u32,
+    /// Interface name, mount point, sensor: untrusted text.
+    pub label: String,
+    /// How long it is kept in detail.
+    pub detail: Detail,
+}
+
+/// A poll group with the columns in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Id.
+    pub id: GroupId,
+    /// Site.
+    pub site: SiteId,
+    /// Generation of the columns.
+    pub layout: Layout,
+    /// Seconds between two rounds.
+    pub period_s: u32,
+    /// Targets in the order of their index in the probe.
+    pub targets: Vec<Target>,
+    /// Columns, in record order.
+    pub columns: Vec<Series>,
+}
