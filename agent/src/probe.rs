@@ -20,7 +20,7 @@ use async_trait::async_trait;
 pub type Cell = Option<i64>;
 
 /// What one round of a group found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Round {
     /// Boot clock at the start of the round, nanoseconds.
     pub boot_ns: u64,
