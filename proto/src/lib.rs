@@ -6,6 +6,7 @@
 //! - [`records`]: how a batch of records travels, delta-coded against what the stream sent before.
 //! - [`limits`]: every bound of the protocol, by name.
 
+pub mod compress;
 pub mod limits;
 pub mod records;
 pub mod samples;

@@ -52,7 +52,6 @@ pub struct Header {
 
 pub(crate) fn put(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
-        #[expect(clippy::cast_possible_truncation, reason = "masked to seven bits")]
         out.push((n & 0x7f) as u8 | 0x80);
         n >>= 7;
     }
@@ -111,7 +110,7 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
-    fn header(&mut self) -> Result<Header, SamplesError> {
+    pub(crate) fn header(&mut self) -> Result<Header, SamplesError> {
         let group = self.small()?;
         let layout = self.small()?;
         let rows = self.count(MAX_ROWS, "rows")?;
