@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod alert;
 pub mod contractor;
+pub mod health;
 pub mod id;
 pub mod incident;
 pub mod metric;
