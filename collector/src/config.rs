@@ -1,0 +1,189 @@
+//! The collector's file: TOML in, a checked [`Config`] out, each fault with its line.
+//!
+//! Every value has a default but the mail relay, without which no mail is sent. Durations are whole
+//! seconds or days and say so in their name. Secrets are paths of files.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use domain::{metric, target::Role};
+
+mod fault;
+mod raw;
+
+pub use fault::ConfigError;
+
+/// Where the file is unless `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/vigie/collector.toml";
+/// Largest file that is read, bytes.
+pub const MAX_FILE_BYTES: u64 = 1 << 20;
+/// Name that agents ask for in TLS, whatever address they reach the collector by.
+pub const TLS_NAME: &str = "collector.vigie.internal";
+/// Most reference targets of one kind: external probing stays modest.
+pub const MAX_REFERENCES: usize = 16;
+/// Most alert thresholds.
+pub const MAX_THRESHOLDS: usize = 64;
+
+/// The checked configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Database, certificate authority, operator token.
+    pub data_dir: PathBuf,
+    /// The agents' listener.
+    pub agents: Agents,
+    /// Where the API listens; loopback unless an operator says otherwise.
+    pub api_listen: SocketAddr,
+    /// Where `/metrics` is served besides the API's loopback listener.
+    pub metrics_listen: Option<SocketAddr>,
+    /// The mail relay; `None` keeps mails in the outbox.
+    pub smtp: Option<Smtp>,
+    /// When something is worth telling.
+    pub alerts: Alerts,
+    /// What every site probes besides its own ladder.
+    pub references: References,
+    /// How long data is kept.
+    pub retention: Retention,
+}
+
+/// The agents' listener.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agents {
+    /// Socket.
+    pub listen: SocketAddr,
+    /// `host:port` at which agents reach it: printed with tokens and probed as a target.
+    pub public_address: String,
+    /// DNS names in the server's certificate besides [`TLS_NAME`].
+    pub server_names: Vec<String>,
+    /// Enrolment attempts a minute from one address.
+    pub enrol_per_address: u32,
+    /// Enrolment attempts a minute in all.
+    pub enrol_total: u32,
+}
+
+/// How the connection to the relay is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmtpTls {
+    /// Not at all: a relay on the same machine.
+    None,
+    /// STARTTLS, required.
+    StartTls,
+    /// TLS from the first byte.
+    Tls,
+}
+
+/// The mail relay.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Smtp {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Protection.
+    pub tls: SmtpTls,
+    /// Sender's address.
+    pub from: String,
+    /// Name given in EHLO; the machine's own when absent.
+    pub helo: Option<String>,
+    /// Files that hold the user name and the password, both or none.
+    pub credentials: Option<(PathBuf, PathBuf)>,
+}
+
+/// When something is worth telling.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alerts {
+    /// Silence of an agent before it is an incident.
+    pub silence: Duration,
+    /// After a start, agents have this long to come back before silence counts.
+    pub start_grace: Duration,
+    /// Failed rounds, among [`Self::down_window`], that make a target down.
+    pub down_rounds: u32,
+    /// Rounds looked at.
+    pub down_window: u32,
+    /// Figures with limits.
+    pub thresholds: Vec<Threshold>,
+}
+
+/// A limit with hysteresis. When `raise > clear` high values are bad, else low ones are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Threshold {
+    /// Number in the catalogue.
+    pub metric: u32,
+    /// Roles of the targets that it looks at; empty = all.
+    pub roles: Vec<Role>,
+    /// Breached at this value or worse, base units.
+    pub raise: f64,
+    /// Over at this value or better, base units.
+    pub clear: f64,
+    /// How long a breach lasts before it is an incident.
+    pub hold: Duration,
+}
+
+/// Reference targets: few, chosen by the authority, its own first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct References {
+    /// IP addresses.
+    pub icmp: Vec<std::net::IpAddr>,
+    /// Resolvers, besides those that a site uses by itself.
+    pub dns: Vec<std::net::IpAddr>,
+    /// The name that resolvers are asked for.
+    pub dns_name: Option<String>,
+    /// URLs.
+    pub http: Vec<String>,
+}
+
+/// Days that each resolution is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Samples as measured.
+    pub samples_days: u32,
+    /// Five-minute rollups.
+    pub five_minutes_days: u32,
+    /// Hourly rollups.
+    pub hours_days: u32,
+    /// Daily rollups.
+    pub days_days: u32,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`] when it can not be read; [`ConfigError::Faulty`] with every fault.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(&fault::read(path)?, &path.display().to_string())
+    }
+
+    /// Checks a text; `name` is how faults call it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Faulty`] with every fault.
+    pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
+        raw::check(text).map_err(|faults| ConfigError::faulty(name, text, &faults))
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.join("vigie.db")
+    }
+
+    /// The operator token of the local command line.
+    #[must_use]
+    pub fn operator_token(&self) -> PathBuf {
+        self.data_dir.join("operator.token")
+    }
+}
+
+impl Threshold {
+    /// The entry of the catalogue.
+    #[must_use]
+    pub fn metric(&self) -> Option<&'static metric::Metric> {
+        metric::by_number(self.metric)
+    }
+}
+
+#[cfg(test)]
+mod tests;
