@@ -1,1 +1,225 @@
-//! rollup.
+//! Rollups: what the samples of a bucket on fixed edges say, in integers.
+//!
+//! Gauges and states are counted, summed and compared; counters are turned into growth first (see
+//! [`crate::rate`]). Coarser buckets are folded from finer ones, so their totals agree exactly.
+
+use crate::{
+    metric::Kind,
+    rate::{self, Break},
+    sample::{Sample, Span},
+};
+
+/// Significant bits that the extreme rates of a counter keep: rounded outwards by less than 0.05 %.
+const RATE_BITS: u32 = 12;
+
+/// What is known of one bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roll {
+    /// Start of the bucket, Unix milliseconds, a multiple of the step.
+    pub from_ms: i64,
+    /// Samples with a value in the bucket.
+    pub count: u32,
+    /// Milliseconds that they speak for. Gauges: the period for each sample, at most the bucket.
+    /// Counters: the known intervals inside the bucket.
+    pub covered_ms: u32,
+    /// Sum of the values, saturating; for counters the bits of the unsigned growth.
+    pub sum: i64,
+    /// Smallest value; for counters the smallest rate of the intervals that touch the bucket, in
+    /// thousandths per second, rounded down to 12 significant bits.
+    pub min: i64,
+    /// Largest value; for counters as `min`, rounded up.
+    pub max: i64,
+    /// Last value; for a counter in a bucket without samples the one before it.
+    pub last: i64,
+}
+
+impl Roll {
+    /// The mean in the metric's resolution, per second for counters (`growth / covered time`);
+    /// `None` when nothing is known.
+    #[must_use]
+    pub fn mean(&self, kind: Kind) -> Option<f64> {
+        match kind {
+            Kind::Counter => (self.covered_ms > 0)
+                .then(|| self.sum.cast_unsigned() as f64 * 1_000.0 / f64::from(self.covered_ms)),
+            Kind::Gauge | Kind::State => {
+                (self.count > 0).then(|| self.sum as f64 / f64::from(self.count))
+            }
+        }
+    }
+
+    fn add(&mut self, other: &Self, kind: Kind) {
+        let (known, news) = match kind {
+            Kind::Counter => {
+                let sum = self.sum.cast_unsigned().saturating_add(other.sum.cast_unsigned());
+                self.sum = sum.cast_signed();
+                (self.covered_ms > 0, other.covered_ms > 0)
+            }
+            Kind::Gauge | Kind::State => {
+                self.sum = self.sum.saturating_add(other.sum);
+                (self.count > 0, other.count > 0)
+            }
+        };
+        if news {
+            self.min = if known { self.min.min(other.min) } else { other.min };
+            self.max = if known { self.max.max(other.max) } else { other.max };
+        }
+        self.count += other.count;
+        self.covered_ms = self.covered_ms.saturating_add(other.covered_ms);
+        self.last = other.last;
+    }
+}
+
+/// How the samples of a series are rolled up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// Of the metric.
+    pub kind: Kind,
+    /// Width of a bucket, milliseconds.
+    pub step_ms: i64,
+    /// Time between two rounds of the group, milliseconds.
+    pub period_ms: i64,
+}
+
+/// Start of the bucket that an instant lies in.
+#[must_use]
+pub fn bucket_of(t_ms: i64, step_ms: i64) -> i64 {
+    t_ms - t_ms.rem_euclid(step_ms)
+}
+
+/// Buckets of a span (whole buckets), ascending; those of which nothing is known are absent.
+///
+/// `samples` ascend in time. For counters they reach beyond the span by up to
+/// [`rate::MAX_GAP_PERIODS`] periods on both sides, so that the buckets at its ends are whole, and
+/// `breaks` (ascending) says where no growth may be taken.
+#[must_use]
+pub fn roll(samples: &[Sample], breaks: &[Break], rule: Rule, span: Span) -> Vec<Roll> {
+    match rule.kind {
+        Kind::Counter => roll_counter(samples, breaks, rule, span),
+        Kind::Gauge | Kind::State => roll_gauge(samples, rule, span),
+    }
+}
+
+fn roll_gauge(samples: &[Sample], rule: Rule, span: Span) -> Vec<Roll> {
+    let mut rolls: Vec<Roll> = Vec::new();
+    for sample in samples {
+        let Some(value) = sample.value else { continue };
+        if sample.t_ms < span.from_ms || sample.t_ms >= span.to_ms {
+            continue;
+        }
+        let from_ms = bucket_of(sample.t_ms, rule.step_ms);
+        let one = Roll {
+            from_ms,
+            count: 1,
+            covered_ms: clamp_ms(rule.period_ms),
+            sum: value,
+            min: value,
+            max: value,
+            last: value,
+        };
+        match rolls.last_mut() {
+            Some(roll) if roll.from_ms == from_ms => roll.add(&one, rule.kind),
+            Some(_) | None => rolls.push(one),
+        }
+    }
+    let most = clamp_ms(rule.step_ms);
+    for roll in &mut rolls {
+        roll.covered_ms = roll.covered_ms.min(most);
+    }
+    rolls
+}
+
+fn clamp_ms(ms: i64) -> u32 {
+    u32::try_from(ms.max(0)).unwrap_or(u32::MAX)
+}
+
+fn roll_counter(samples: &[Sample], breaks: &[Break], rule: Rule, span: Span) -> Vec<Roll> {
+    let mut rolls: Vec<Roll> = Vec::new();
+    for sample in samples {
+        let Some(last) = sample.value else { continue };
+        if sample.t_ms < span.from_ms || sample.t_ms >= span.to_ms {
+            continue;
+        }
+        let from_ms = bucket_of(sample.t_ms, rule.step_ms);
+        match rolls.last_mut() {
+            Some(roll) if roll.from_ms == from_ms => {
+                roll.count += 1;
+                roll.last = last;
+            }
+            Some(_) | None => rolls.push(Roll { last, count: 1, ..empty(from_ms) }),
+        }
+    }
+    let max_gap_ms = rule.period_ms.saturating_mul(rate::MAX_GAP_PERIODS);
+    let mut at = 0;
+    for interval in rate::intervals(samples.iter().copied(), max_gap_ms, breaks) {
+        let rate = interval.rate_milli();
+        let (min, max) = (round_down(rate), round_up(rate));
+        let last_ms = bucket_of(interval.to_ms - 1, rule.step_ms);
+        let mut from_ms = bucket_of(interval.from_ms, rule.step_ms).max(span.from_ms);
+        while from_ms <= last_ms && from_ms < span.to_ms {
+            let (grown, known) =
+                interval.inside(Span { from_ms, to_ms: from_ms.saturating_add(rule.step_ms) });
+            while rolls.get(at).is_some_and(|roll| roll.from_ms < from_ms) {
+                at += 1;
+            }
+            if rolls.get(at).is_none_or(|roll| roll.from_ms != from_ms) {
+                // Readings further apart than a bucket is wide: it has growth but no sample.
+                let last = at.checked_sub(1).map(|i| rolls[i].last);
+                let last = last.unwrap_or_else(|| last_before(samples, from_ms));
+                rolls.insert(at, Roll { last, ..empty(from_ms) });
+            }
+            let part = Roll {
+                from_ms,
+                count: 0,
+                covered_ms: u32::try_from(known).unwrap_or(u32::MAX),
+                sum: grown.cast_signed(),
+                min,
+                max,
+                last: rolls[at].last,
+            };
+            rolls[at].add(&part, Kind::Counter);
+            from_ms += rule.step_ms;
+        }
+    }
+    rolls
+}
+
+fn empty(from_ms: i64) -> Roll {
+    Roll { from_ms, count: 0, covered_ms: 0, sum: 0, min: 0, max: 0, last: 0 }
+}
+
+/// The last value before an instant; only asked where an interval reaches over it, so there is one.
+fn last_before(samples: &[Sample], t_ms: i64) -> i64 {
+    samples.iter().take_while(|s| s.t_ms < t_ms).filter_map(|s| s.value).last().unwrap_or(0)
+}
+
+/// Folds ascending buckets into wider ones, whose step is a multiple of theirs.
+#[must_use]
+pub fn fold(fine: &[Roll], kind: Kind, step_ms: i64) -> Vec<Roll> {
+    let mut rolls: Vec<Roll> = Vec::new();
+    for roll in fine {
+        let from_ms = bucket_of(roll.from_ms, step_ms);
+        match rolls.last_mut() {
+            Some(wide) if wide.from_ms == from_ms => wide.add(roll, kind),
+            Some(_) | None => rolls.push(Roll { from_ms, ..*roll }),
+        }
+    }
+    rolls
+}
+
+fn spare_bits(rate: i64) -> u32 {
+    (i64::BITS - rate.leading_zeros()).saturating_sub(RATE_BITS)
+}
+
+fn round_down(rate: i64) -> i64 {
+    let bits = spare_bits(rate);
+    rate >> bits << bits
+}
+
+fn round_up(rate: i64) -> i64 {
+    let bits = spare_bits(rate);
+    let mask = (1_i64 << bits) - 1;
+    rate.checked_add(mask).map_or(i64::MAX, |up| up & !mask)
+}
+
+#[cfg(test)]
+mod tests;
