@@ -1,6 +1,23 @@
 //! What is specific to an operating system, one function per concern. Linux is the supported host.
+//!
+//! Every reader has its parser beside it, a pure function of the file's text.
+
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    path::Path,
+};
 
 use rustix::time::{ClockId, clock_gettime};
+
+/// Most gateways or resolvers that are reported.
+pub const MAX_NEIGHBOURS: usize = 8;
+/// Where the system names its resolvers.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where systemd-resolved keeps the resolvers that its local stub forwards to.
+const RESOLVED_UPSTREAM: &str = "/run/systemd/resolve/resolv.conf";
+/// The stub's two addresses.
+const RESOLVED_STUB: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 53), Ipv4Addr::new(127, 0, 0, 54)];
 
 /// Nanoseconds since boot, suspends included.
 #[must_use]
@@ -13,8 +30,208 @@ pub fn boot_ns() -> u64 {
 /// First four bytes of the kernel's boot id; 0 where the kernel does not tell.
 #[must_use]
 pub fn boot_tag() -> u32 {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .ok()
         .and_then(|id| u32::from_str_radix(id.get(..8)?, 16).ok())
         .unwrap_or(0)
 }
+
+/// Default gateways, IPv4 before IPv6, cheapest route first. Link-local gateways are left out: an
+/// echo request to them needs an interface, which a target does not carry. A family whose table
+/// can not be read has none.
+#[must_use]
+pub fn default_gateways() -> Vec<IpAddr> {
+    // The thread's own view: a process may hold threads of several network namespaces.
+    let read = |name: &str| {
+        fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default()
+    };
+    let mut gateways: Vec<IpAddr> =
+        parse_ipv4_routes(&read("route")).into_iter().map(IpAddr::V4).collect();
+    gateways.extend(
+        parse_ipv6_routes(&read("ipv6_route"))
+            .into_iter()
+            .filter(|gateway| !gateway.is_unicast_link_local())
+            .map(IpAddr::V6),
+    );
+    gateways.truncate(MAX_NEIGHBOURS);
+    gateways
+}
+
+/// Resolvers that this machine asks, in its order. Behind systemd-resolved's stub these are the
+/// ones that the stub forwards to: the stub itself tells nothing about the network.
+#[must_use]
+pub fn resolvers() -> Vec<IpAddr> {
+    let read = |path: &str| parse_resolv_conf(&fs::read_to_string(path).unwrap_or_default());
+    upstream(read(RESOLV_CONF), || read(RESOLVED_UPSTREAM))
+}
+
+/// First resolver of the file at `path`, as the machine's own programs would ask it.
+pub fn first_resolver(path: &Path) -> io::Result<Option<IpAddr>> {
+    Ok(parse_resolv_conf(&fs::read_to_string(path)?).first().copied())
+}
+
+/// Whether the kernel has a route to `address`. Asked of the routing table; nothing is sent.
+#[must_use]
+pub fn has_route(address: IpAddr) -> bool {
+    let any: SocketAddr = match address {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    // Connecting a datagram socket does the look-up only; the port is arbitrary.
+    UdpSocket::bind(any).and_then(|socket| socket.connect((address, 9))).is_ok()
+}
+
+/// Processes of this machine, by the entries of `/proc` whose names are numbers.
+pub fn process_count() -> io::Result<u64> {
+    let mut count = 0;
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        count += u64::from(name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+    }
+    Ok(count)
+}
+
+/// Octets that an interface received and sent since it exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceOctets {
+    /// As the kernel names the interface.
+    pub name: String,
+    /// Received.
+    pub received: u64,
+    /// Sent.
+    pub sent: u64,
+}
+
+/// Counters of every interface of this network namespace, in the kernel's order: one file, however
+/// many interfaces there are.
+pub fn interface_octets() -> io::Result<Vec<InterfaceOctets>> {
+    Ok(parse_net_dev(&fs::read_to_string("/proc/thread-self/net/dev")?))
+}
+
+/// Whether an interface of this name is made by software for its own inner wiring (loopback,
+/// containers, virtual machines), so that a school has nothing to watch there.
+#[must_use]
+pub fn is_internal_interface(name: &str) -> bool {
+    const PREFIXES: [&str; 15] = [
+        "veth", "docker", "br-", "virbr", "vnet", "tap", "cali", "cni", "flannel", "lxc", "lxd",
+        "podman", "dummy", "ifb", "sit",
+    ];
+    name == "lo" || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Name of this machine; empty where the kernel does not tell.
+#[must_use]
+pub fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Name and version of the operating system, as its makers write them.
+#[must_use]
+pub fn os() -> String {
+    fs::read_to_string("/etc/os-release")
+        .ok()
+        .and_then(|text| parse_os_release(&text))
+        .unwrap_or_else(|| {
+            let kernel = rustix::system::uname();
+            let (name, release) = (kernel.sysname(), kernel.release());
+            format!("{} {}", name.to_string_lossy(), release.to_string_lossy())
+        })
+}
+
+/// `/proc/net/dev`: eight counters received, then eight sent, bytes first in both.
+fn parse_net_dev(text: &str) -> Vec<InterfaceOctets> {
+    text.lines()
+        .skip(2)
+        .filter_map(|line| {
+            let (name, counters) = line.rsplit_once(':')?;
+            let mut counters = counters.split_ascii_whitespace();
+            let received = counters.next()?.parse().ok()?;
+            let sent = counters.nth(7)?.parse().ok()?;
+            Some(InterfaceOctets { name: name.trim().to_owned(), received, sent })
+        })
+        .collect()
+}
+
+fn upstream(named: Vec<IpAddr>, behind_stub: impl FnOnce() -> Vec<IpAddr>) -> Vec<IpAddr> {
+    let is_stub =
+        |resolver: &IpAddr| matches!(resolver, IpAddr::V4(v4) if RESOLVED_STUB.contains(v4));
+    if named.iter().any(is_stub) {
+        let forwarded = behind_stub();
+        if !forwarded.is_empty() {
+            return forwarded;
+        }
+    }
+    named
+}
+
+/// Gateways of the default routes in `/proc/net/route`, lowest metric first, each once.
+fn parse_ipv4_routes(text: &str) -> Vec<Ipv4Addr> {
+    // linux/route.h
+    const UP_GATEWAY: u32 = 0x3;
+    let mut found: Vec<(u32, Ipv4Addr)> = text
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            let mut hexadecimal = || u32::from_str_radix(fields.next()?, 16).ok();
+            let (destination, gateway, flags) = (hexadecimal()?, hexadecimal()?, hexadecimal()?);
+            let metric = fields.nth(2)?.parse().ok()?;
+            let mask = u32::from_str_radix(fields.next()?, 16).ok()?;
+            let is_default = destination == 0 && mask == 0 && flags & UP_GATEWAY == UP_GATEWAY;
+            // The kernel prints the network-order word as this machine's integer.
+            (is_default && gateway != 0).then(|| (metric, Ipv4Addr::from(gateway.to_ne_bytes())))
+        })
+        .collect();
+    found.sort_by_key(|(metric, _)| *metric);
+    unique(found.into_iter().map(|(_, gateway)| gateway))
+}
+
+/// Gateways of the default routes in `/proc/net/ipv6_route`, lowest metric first, each once.
+fn parse_ipv6_routes(text: &str) -> Vec<Ipv6Addr> {
+    const UP_GATEWAY: u32 = 0x3;
+    let mut found: Vec<(u32, Ipv6Addr)> = text
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            let [destination, prefix, _, _, gateway, metric, _, _, flags, _] = fields[..] else {
+                return None;
+            };
+            let gateway = Ipv6Addr::from_bits(u128::from_str_radix(gateway, 16).ok()?);
+            let flags = u32::from_str_radix(flags, 16).ok()?;
+            let is_default = u128::from_str_radix(destination, 16) == Ok(0) && prefix == "00";
+            (is_default && flags & UP_GATEWAY == UP_GATEWAY && !gateway.is_unspecified())
+                .then_some((u32::from_str_radix(metric, 16).ok()?, gateway))
+        })
+        .collect();
+    found.sort_by_key(|(metric, _)| *metric);
+    unique(found.into_iter().map(|(_, gateway)| gateway))
+}
+
+/// `nameserver` lines of resolv.conf(5), in order, each once. An address with a scope is left out:
+/// it means something on one interface only.
+fn parse_resolv_conf(text: &str) -> Vec<IpAddr> {
+    unique(text.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        (words.next()? == "nameserver").then(|| words.next()?.parse().ok())?
+    }))
+}
+
+fn unique<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut kept = Vec::new();
+    for item in items {
+        if kept.len() < MAX_NEIGHBOURS && !kept.contains(&item) {
+            kept.push(item);
+        }
+    }
+    kept
+}
+
+/// `PRETTY_NAME` of os-release(5), without its quotes.
+fn parse_os_release(text: &str) -> Option<String> {
+    let value = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?.trim();
+    let bare = value.trim_matches(|c| c == '"' || c == '\'');
+    (!bare.is_empty()).then(|| bare.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

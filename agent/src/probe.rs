@@ -3,7 +3,11 @@
 //! A target that does not answer is data (an outcome column says so, the figures are `None`); only
 //! what kept this machine from asking is a [`ProbeError`].
 
+pub mod allow;
+pub mod build;
+pub mod dial;
 pub mod dns;
+pub mod env;
 pub mod host;
 pub mod http;
 pub mod icmp;
@@ -11,9 +15,13 @@ pub mod ladder;
 pub mod snmp;
 pub mod tcp;
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
+pub use build::build;
+pub use env::Env;
+
+use crate::plan::{Column, Metric};
 
 /// One value of a round in its metric's resolution (`proto/vigie.proto`, `domain::metric`);
 /// `None` is "not measured", never zero.
@@ -85,4 +93,111 @@ pub enum ProbeError {
         /// What the system answered.
         source: io::Error,
     },
+}
+
+/// Why a group of the plan can not be measured by this agent, whatever the network does.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The column belongs to another kind of probe.
+    #[error("this kind of probe does not measure {}", .0.as_str_name())]
+    Metric(Metric),
+    /// The column points beyond the probe's targets.
+    #[error("a column names target {index}, but there are {targets}")]
+    Index {
+        /// As the column gives it, from 0.
+        index: u16,
+        /// How many targets there are.
+        targets: usize,
+    },
+    /// The text is not `host:port`.
+    #[error("{0:?} is not host:port")]
+    Target(String),
+    /// The text is not a URL that can be probed.
+    #[error("{0:?} is not an http or https URL without credentials")]
+    Url(String),
+    /// The text is not a domain name.
+    #[error("{0:?} is not a domain name")]
+    Name(String),
+    /// A figure of the plan is out of its range.
+    #[error("{what} is {value}, which is not in {range}")]
+    Range {
+        /// Of which figure.
+        what: &'static str,
+        /// As the plan gives it.
+        value: usize,
+        /// First and last value that would do.
+        range: &'static str,
+    },
+    /// The operating system does not tell what is asked for.
+    #[error("cannot observe this machine")]
+    Host(#[source] sysinfo::Error),
+    /// TLS could not be set up.
+    #[error("cannot set up TLS for probes")]
+    Tls(#[source] rustls::Error),
+    /// This build has no such probe.
+    #[error("this build does not probe {0}")]
+    Kind(&'static str),
+}
+
+/// Whole microseconds, the resolution of every time that a probe reports.
+fn micros(elapsed: Duration) -> i64 {
+    i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// One cell per column: `cell` reads what the column's metric asks of what its target gave.
+fn cells<T>(columns: &[Column], found: &[T], cell: impl Fn(Metric, &T) -> Cell) -> Vec<Cell> {
+    columns
+        .iter()
+        .map(|column| {
+            found.get(usize::from(column.target)).and_then(|one| cell(column.metric, one))
+        })
+        .collect()
+}
+
+/// Remembers which targets answered as they should, to tell when one begins or ceases to.
+#[derive(Debug)]
+struct Changes {
+    answered: Vec<Option<bool>>,
+}
+
+impl Changes {
+    fn new(targets: usize) -> Self {
+        Self { answered: vec![None; targets] }
+    }
+
+    /// True when a target's last known state differs from this round's. A round in which a target
+    /// was not asked tells nothing and is skipped, as is the state before the first round.
+    fn note(&mut self, outcomes: impl Iterator<Item = Outcome>) -> bool {
+        let mut changed = false;
+        for (answered, outcome) in self.answered.iter_mut().zip(outcomes) {
+            if outcome != Outcome::NotAsked {
+                let now = outcome == Outcome::Ok;
+                changed |= answered.replace(now).is_some_and(|before| before != now);
+            }
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_between_two_rounds_that_asked() {
+        use Outcome::{Failed, NotAsked, Ok, Timeout};
+        let mut changes = Changes::new(2);
+        for (outcomes, changed) in [
+            ([Ok, Timeout], false),
+            ([Ok, Failed], false),
+            ([NotAsked, Timeout], false),
+            ([Ok, Timeout], false),
+            ([Ok, Ok], true),
+            ([Timeout, NotAsked], true),
+            ([NotAsked, Timeout], true),
+            ([Ok, Timeout], true),
+        ] {
+            assert_eq!(changes.note(outcomes.into_iter()), changed, "{outcomes:?}");
+        }
+    }
 }

@@ -1,0 +1,106 @@
+use super::*;
+
+const ROUTES: &str = "\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+wlan0\t00000000\tFE01A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0
+eth0\t00000000\t0101000A\t0003\t0\t0\t100\t00000000\t0\t0\t0
+eth0\t00000000\t0101000A\t0003\t0\t0\t200\t00000000\t0\t0\t0
+eth1\t00000000\t0201000A\t0002\t0\t0\t0\t00000000\t0\t0\t0
+ppp0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t0000000A\t0301000A\t0003\t0\t0\t0\t000000FF\t0\t0\t0
+";
+
+#[test]
+#[cfg(target_endian = "little")]
+fn ipv4_default_gateways_come_cheapest_first_and_once() {
+    // Not the route that is down, not the one without a gateway, not the one of 10.0.0.0/8.
+    assert_eq!(
+        parse_ipv4_routes(ROUTES),
+        [Ipv4Addr::new(10, 0, 1, 1), Ipv4Addr::new(192, 168, 1, 254)]
+    );
+}
+
+#[test]
+fn ipv6_default_gateways_come_cheapest_first() {
+    let zero = "0".repeat(32);
+    let line = |destination: &str, prefix: &str, gateway: &str, metric: &str, flags: &str| {
+        format!("{destination} {prefix} {zero} 00 {gateway} {metric} 1 0 {flags}     eth0\n")
+    };
+    let public = "20010db8000000000000000000000001";
+    let link_local = "fe800000000000000000000000000001";
+    let text = line(&zero, "00", link_local, "00000400", "00450003")
+        + &line(&zero, "00", public, "00000064", "00000003")
+        + &line(&zero, "00", &zero, "ffffffff", "00200200")
+        + &line("fd000000000000000000000000000000", "40", public, "00000001", "00000003");
+    assert_eq!(
+        parse_ipv6_routes(&text),
+        ["2001:db8::1", "fe80::1"].map(|address| address.parse::<Ipv6Addr>().unwrap())
+    );
+}
+
+#[test]
+fn mangled_route_tables_hold_no_gateway() {
+    for text in ["", "Iface", "Iface\neth0", "Iface\neth0 zz zz zz 0 0 0 zz", "\u{0}\n\u{0}"] {
+        assert_eq!(parse_ipv4_routes(text), [] as [Ipv4Addr; 0]);
+        assert_eq!(parse_ipv6_routes(text), [] as [Ipv6Addr; 0]);
+    }
+}
+
+#[test]
+fn resolvers_are_read_in_order_without_comments_scopes_or_repeats() {
+    let text = "# nameserver 1.1.1.1\nsearch school.example\nnameserver 10.0.0.2\n\
+                nameserver\t2001:db8::53\nnameserver fe80::1%eth0\nnameserver 10.0.0.2\n\
+                nameservers 9.9.9.9\nnameserver\nnameserver 10.0.0.3 # second\n";
+    let expected = ["10.0.0.2", "2001:db8::53", "10.0.0.3"];
+    assert_eq!(parse_resolv_conf(text), expected.map(|a| a.parse::<IpAddr>().unwrap()));
+}
+
+#[test]
+fn no_more_than_the_cap_is_kept() {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for last in 0..=MAX_NEIGHBOURS {
+        writeln!(text, "nameserver 10.0.0.{last}").unwrap();
+    }
+    assert_eq!(parse_resolv_conf(&text).len(), MAX_NEIGHBOURS);
+}
+
+#[test]
+fn the_local_stub_is_replaced_by_what_it_forwards_to() {
+    let stub: IpAddr = [127, 0, 0, 53].into();
+    let real: IpAddr = [10, 0, 0, 2].into();
+    assert_eq!(upstream(vec![stub], || vec![real]), [real]);
+    assert_eq!(upstream(vec![stub], Vec::new), [stub]);
+    assert_eq!(upstream(vec![real], || vec![stub]), [real]);
+}
+
+#[test]
+fn the_system_is_named_as_its_makers_write_it() {
+    let text = "NAME=\"Debian\"\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n";
+    assert_eq!(parse_os_release(text).unwrap(), "Debian GNU/Linux 12 (bookworm)");
+    assert_eq!(parse_os_release("PRETTY_NAME='Alpine'").unwrap(), "Alpine");
+    assert_eq!(parse_os_release("PRETTY_NAME=\"\"\nNAME=x"), None);
+}
+
+#[test]
+fn interface_counters_are_the_first_of_each_half() {
+    let text = "\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0
+eth0.10:18446744073709551615 2 3 4 5 6 7 8 90 10 11 12 13 14 15 16
+ bad0: 1 2 3
+";
+    let octets = |name: &str, received, sent| InterfaceOctets { name: name.into(), received, sent };
+    assert_eq!(parse_net_dev(text), [octets("lo", 100, 100), octets("eth0.10", u64::MAX, 90)]);
+}
+
+#[test]
+fn inner_wiring_is_told_from_a_machines_interfaces() {
+    for name in ["lo", "veth12ab", "docker0", "br-0a1b2c", "virbr0", "vnet3"] {
+        assert!(is_internal_interface(name), "{name}");
+    }
+    for name in ["eth0", "enp3s0", "br0", "bond0", "eth0.10", "wlan0", "ppp0", "wg0", "local"] {
+        assert!(!is_internal_interface(name), "{name}");
+    }
+}

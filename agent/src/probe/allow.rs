@@ -1,0 +1,354 @@
+//! Which addresses this agent may be told to probe.
+//!
+//! The collector chooses the targets, the school chooses the networks: the list comes from the
+//! agent's local configuration and nothing that the collector sends can widen it. Without a list,
+//! every unicast address that is not always denied is permitted: private ranges (a school's LAN is
+//! made of them) and public ones (the WAN references). With a list, only its networks are.
+//!
+//! Always denied, listed or not: "this network", link-local (169.254.169.254 hands out a cloud
+//! machine's keys), multicast, broadcast and reserved addresses, and every IPv6 form that carries
+//! one of them. Loopback is denied unless the list names it by a network inside loopback itself.
+//!
+//! A name is judged by what it resolves to, and the connection goes to the address that was judged,
+//! so that a second answer of the resolver changes nothing.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+/// Networks that may be probed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AllowList {
+    /// `None` when the configuration gives no list.
+    networks: Option<Vec<Cidr>>,
+}
+
+/// Why an address may not be probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// 0.0.0.0/8 or `::`.
+    #[error("unspecified addresses are never probed")]
+    Unspecified,
+    /// 127.0.0.0/8 or `::1`, not named by the local list.
+    #[error("loopback is probed only where the local list of networks names it")]
+    Loopback,
+    /// 169.254.0.0/16, fe80::/10, or a cloud's metadata address.
+    #[error("link-local and metadata addresses are never probed")]
+    LinkLocal,
+    /// 224.0.0.0/4 or ff00::/8.
+    #[error("multicast addresses are never probed")]
+    Multicast,
+    /// 240.0.0.0/4, which holds the broadcast address, or fec0::/10.
+    #[error("broadcast and reserved addresses are never probed")]
+    Reserved,
+    /// A translation prefix whose target can not be told from the address.
+    #[error("addresses of local translation prefixes are never probed")]
+    Translated,
+    /// Outside the local list.
+    #[error("the address is outside the networks that the local configuration allows")]
+    NotListed,
+}
+
+impl AllowList {
+    /// Permits these networks only. An empty list permits nothing.
+    #[must_use]
+    pub fn only(networks: Vec<Cidr>) -> Self {
+        Self { networks: Some(networks) }
+    }
+
+    /// Whether `address` may be probed.
+    pub fn permits(&self, address: IpAddr) -> Result<(), Denied> {
+        // A connection to `::ffff:a.b.c.d` is a connection to `a.b.c.d`.
+        let address = address.to_canonical();
+        match address {
+            IpAddr::V4(v4) => self.judge_v4(v4)?,
+            IpAddr::V6(v6) => self.judge_v6(v6)?,
+        }
+        match &self.networks {
+            Some(networks) if !networks.iter().any(|network| network.contains(address)) => {
+                Err(Denied::NotListed)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn judge_v4(&self, address: Ipv4Addr) -> Result<(), Denied> {
+        if address.is_loopback() && self.names_loopback(address.into()) {
+            return Ok(());
+        }
+        never_v4(address)
+    }
+
+    fn judge_v6(&self, address: Ipv6Addr) -> Result<(), Denied> {
+        if address.is_loopback() && self.names_loopback(address.into()) {
+            return Ok(());
+        }
+        never_v6(address)
+    }
+
+    /// `0.0.0.0/0` does not name loopback; `127.0.0.1` and `127.0.0.0/8` do.
+    fn names_loopback(&self, address: IpAddr) -> bool {
+        self.networks.iter().flatten().any(|network| {
+            let whole = match network.address {
+                IpAddr::V4(_) => 8,
+                IpAddr::V6(_) => 128,
+            };
+            network.prefix >= whole && network.contains(address)
+        })
+    }
+}
+
+fn never_v4(address: Ipv4Addr) -> Result<(), Denied> {
+    let [first, ..] = address.octets();
+    match first {
+        0 => Err(Denied::Unspecified),
+        127 => Err(Denied::Loopback),
+        224..=239 => Err(Denied::Multicast),
+        240.. => Err(Denied::Reserved),
+        _ if address.is_link_local() => Err(Denied::LinkLocal),
+        _ => Ok(()),
+    }
+}
+
+fn never_v6(address: Ipv6Addr) -> Result<(), Denied> {
+    /// Amazon's metadata service, inside the unique local range.
+    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    if address.is_unspecified() {
+        return Err(Denied::Unspecified);
+    }
+    if address.is_loopback() {
+        return Err(Denied::Loopback);
+    }
+    if address.is_multicast() {
+        return Err(Denied::Multicast);
+    }
+    if address.is_unicast_link_local() || address == METADATA {
+        return Err(Denied::LinkLocal);
+    }
+    if a & 0xffc0 == 0xfec0 {
+        return Err(Denied::Reserved); // site-local, RFC 3879
+    }
+    match (a, b, c) {
+        // The IPv4-compatible form, and the IPv4-translated one (RFC 2765) beside it.
+        (0, 0, 0) if d == 0 && (e == 0 || e == 0xffff) => never_v4(v4(g, h)),
+        (0x2002, ..) => never_v4(v4(b, c)),
+        (0x64, 0xff9b, 0) if (d, e, f) == (0, 0, 0) => never_v4(v4(g, h)),
+        // RFC 8215: where the IPv4 address stands depends on a prefix length that is not ours to know.
+        (0x64, 0xff9b, 1) => Err(Denied::Translated),
+        // Teredo (RFC 4380): the server in clear, the client inverted.
+        (0x2001, 0, _) => never_v4(v4(c, d)).and_then(|()| never_v4(v4(!g, !h))),
+        _ => Ok(()),
+    }
+}
+
+/// A network such as `10.0.0.0/8`; a bare address is a network of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// Why a text is not a network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CidrError {
+    /// The part before the slash.
+    #[error("{0:?} is not an IP address")]
+    Address(String),
+    /// The part after the slash.
+    #[error("{0:?} is not a prefix length from 0 to {1}")]
+    Prefix(String, u8),
+    /// The address has bits beyond the prefix: probably a slip, and the meaning would be wider.
+    #[error("the address has bits beyond its prefix; the network is {0}")]
+    HostBits(Cidr),
+}
+
+impl Cidr {
+    /// Whether `address` is in this network. An IPv4-mapped address counts as its IPv4 one.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(v4)) => {
+                network.to_bits() == v4.to_bits() & mask_v4(self.prefix)
+            }
+            (IpAddr::V6(network), IpAddr::V6(v6)) => {
+                network.to_bits() == v6.to_bits() & mask_v6(self.prefix)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+fn mask_v4(prefix: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+}
+
+fn mask_v6(prefix: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)
+}
+
+impl FromStr for Cidr {
+    type Err = CidrError;
+
+    fn from_str(text: &str) -> Result<Self, CidrError> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr =
+            address.parse().map_err(|_| CidrError::Address(address.to_owned()))?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            None => longest,
+            // `u8::from_str` would take a sign.
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits
+                .parse()
+                .ok()
+                .filter(|prefix| *prefix <= longest)
+                .ok_or_else(|| CidrError::Prefix(digits.to_owned(), longest))?,
+            Some(other) => return Err(CidrError::Prefix(other.to_owned(), longest)),
+        };
+        let network = match address {
+            IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask_v4(prefix))),
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask_v6(prefix))),
+        };
+        let cidr = Self { address: network, prefix };
+        if network == address { Ok(cidr) } else { Err(CidrError::HostBits(cidr)) }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(networks: &[&str]) -> AllowList {
+        AllowList::only(networks.iter().map(|network| network.parse().unwrap()).collect())
+    }
+
+    fn judge(allow: &AllowList, address: &str) -> Result<(), Denied> {
+        allow.permits(address.parse().unwrap())
+    }
+
+    #[test]
+    fn what_is_always_denied_is_denied_in_each_of_its_forms() {
+        let everything = list(&["0.0.0.0/0", "::/0"]);
+        for (address, why) in [
+            ("127.0.0.1", Denied::Loopback),
+            ("127.255.255.254", Denied::Loopback),
+            ("::1", Denied::Loopback),
+            ("::ffff:127.0.0.1", Denied::Loopback),
+            ("::127.0.0.1", Denied::Loopback),
+            ("::ffff:0:127.0.0.1", Denied::Loopback),
+            ("2002:7f00:1::1", Denied::Loopback),
+            ("64:ff9b::127.0.0.1", Denied::Loopback),
+            ("2001:0:7f00:1::5601:101", Denied::Loopback),
+            // A Teredo client's address is stored inverted: 0x80fffffe is 127.0.0.1.
+            ("2001:0:c000:201:0:0:80ff:fffe", Denied::Loopback),
+            ("0.0.0.0", Denied::Unspecified),
+            ("0.1.2.3", Denied::Unspecified),
+            ("::", Denied::Unspecified),
+            ("::ffff:0.0.0.0", Denied::Unspecified),
+            ("64:ff9b::", Denied::Unspecified),
+            ("169.254.169.254", Denied::LinkLocal),
+            ("169.254.0.1", Denied::LinkLocal),
+            ("::ffff:169.254.169.254", Denied::LinkLocal),
+            ("::ffff:a9fe:a9fe", Denied::LinkLocal),
+            ("::169.254.169.254", Denied::LinkLocal),
+            ("2002:a9fe:a9fe::", Denied::LinkLocal),
+            ("64:ff9b::a9fe:a9fe", Denied::LinkLocal),
+            ("64:ff9b:1::a9fe:a9fe", Denied::Translated),
+            ("64:ff9b:1:a9fe:a9:fe00::", Denied::Translated),
+            ("fd00:ec2::254", Denied::LinkLocal),
+            ("fe80::1", Denied::LinkLocal),
+            ("febf::1", Denied::LinkLocal),
+            ("fec0::1", Denied::Reserved),
+            ("224.0.0.1", Denied::Multicast),
+            ("239.255.255.250", Denied::Multicast),
+            ("ff02::1", Denied::Multicast),
+            ("64:ff9b::224.0.0.1", Denied::Multicast),
+            ("255.255.255.255", Denied::Reserved),
+            ("240.0.0.1", Denied::Reserved),
+            ("2002:ffff:ffff::", Denied::Reserved),
+        ] {
+            assert_eq!(judge(&AllowList::default(), address), Err(why), "{address}, no list");
+            assert_eq!(judge(&everything, address), Err(why), "{address}, all listed");
+        }
+    }
+
+    #[test]
+    fn without_a_list_private_and_public_addresses_are_probed() {
+        for address in [
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.254",
+            "100.64.0.1",
+            "9.9.9.9",
+            "2620:fe::fe",
+            "fd12:3456::1",
+            "::ffff:10.1.2.3",
+            "64:ff9b::9.9.9.9",
+            "2002:909:909::1",
+        ] {
+            assert_eq!(judge(&AllowList::default(), address), Ok(()), "{address}");
+        }
+    }
+
+    #[test]
+    fn with_a_list_only_its_networks_are_probed() {
+        let allow = list(&["10.0.0.0/8", "192.168.4.7", "2001:db8::/32"]);
+        for (address, verdict) in [
+            ("10.255.255.255", Ok(())),
+            ("::ffff:10.0.0.1", Ok(())),
+            ("11.0.0.0", Err(Denied::NotListed)),
+            ("9.255.255.255", Err(Denied::NotListed)),
+            ("192.168.4.7", Ok(())),
+            ("192.168.4.6", Err(Denied::NotListed)),
+            ("2001:db8:ffff::1", Ok(())),
+            ("2001:db9::1", Err(Denied::NotListed)),
+            ("127.0.0.1", Err(Denied::Loopback)),
+        ] {
+            assert_eq!(judge(&allow, address), verdict, "{address}");
+        }
+        assert_eq!(judge(&list(&[]), "10.0.0.1"), Err(Denied::NotListed));
+    }
+
+    #[test]
+    fn loopback_is_probed_only_when_named_as_such() {
+        let named = list(&["127.0.0.1", "::1"]);
+        assert_eq!(judge(&named, "127.0.0.1"), Ok(()));
+        assert_eq!(judge(&named, "::ffff:127.0.0.1"), Ok(()));
+        assert_eq!(judge(&named, "::1"), Ok(()));
+        assert_eq!(judge(&named, "127.0.0.2"), Err(Denied::Loopback));
+        assert_eq!(judge(&named, "64:ff9b::127.0.0.1"), Err(Denied::Loopback));
+        assert_eq!(judge(&list(&["127.0.0.0/8"]), "127.3.2.1"), Ok(()));
+        assert_eq!(judge(&list(&["126.0.0.0/7"]), "127.0.0.1"), Err(Denied::Loopback));
+    }
+
+    #[test]
+    fn a_network_is_read_strictly() {
+        for text in ["10.0.0.0/8", "0.0.0.0/0", "10.1.2.3/32", "::/0", "2001:db8::/32"] {
+            assert_eq!(text.parse::<Cidr>().unwrap().to_string(), text);
+        }
+        for (text, message) in [
+            ("", "\"\" is not an IP address"),
+            ("2130706433", "\"2130706433\" is not an IP address"),
+            ("0x7f.1", "\"0x7f.1\" is not an IP address"),
+            ("10.0.0.0/33", "\"33\" is not a prefix length from 0 to 32"),
+            ("10.0.0.0/+8", "\"+8\" is not a prefix length from 0 to 32"),
+            ("10.0.0.0/", "\"\" is not a prefix length from 0 to 32"),
+            ("::/129", "\"129\" is not a prefix length from 0 to 128"),
+            ("10.0.0.1/8", "the address has bits beyond its prefix; the network is 10.0.0.0/8"),
+        ] {
+            assert_eq!(text.parse::<Cidr>().unwrap_err().to_string(), message, "{text}");
+        }
+    }
+}
