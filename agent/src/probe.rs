@@ -134,9 +134,6 @@ pub enum BuildError {
     /// TLS could not be set up.
     #[error("cannot set up TLS for probes")]
     Tls(#[source] rustls::Error),
-    /// This build has no such probe.
-    #[error("this build does not probe {0}")]
-    Kind(&'static str),
 }
 
 /// Whole microseconds, the resolution of every time that a probe reports.

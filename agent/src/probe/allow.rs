@@ -34,13 +34,13 @@ pub enum Denied {
     /// 127.0.0.0/8 or `::1`, not named by the local list.
     #[error("loopback is probed only where the local list of networks names it")]
     Loopback,
-    /// 169.254.0.0/16, fe80::/10, or a cloud's metadata address.
+    /// 169.254.0.0/16, `fe80::/10`, or a cloud's metadata address.
     #[error("link-local and metadata addresses are never probed")]
     LinkLocal,
-    /// 224.0.0.0/4 or ff00::/8.
+    /// 224.0.0.0/4 or `ff00::/8`.
     #[error("multicast addresses are never probed")]
     Multicast,
-    /// 240.0.0.0/4, which holds the broadcast address, or fec0::/10.
+    /// 240.0.0.0/4, which holds the broadcast address, or `fec0::/10`.
     #[error("broadcast and reserved addresses are never probed")]
     Reserved,
     /// A translation prefix whose target can not be told from the address.
@@ -115,7 +115,7 @@ fn never_v4(address: Ipv4Addr) -> Result<(), Denied> {
 fn never_v6(address: Ipv6Addr) -> Result<(), Denied> {
     /// Amazon's metadata service, inside the unique local range.
     const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    let [a, b, c, d, e, f, g, h] = address.segments();
+    let words = address.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     if address.is_unspecified() {
         return Err(Denied::Unspecified);
@@ -129,18 +129,21 @@ fn never_v6(address: Ipv6Addr) -> Result<(), Denied> {
     if address.is_unicast_link_local() || address == METADATA {
         return Err(Denied::LinkLocal);
     }
-    if a & 0xffc0 == 0xfec0 {
+    if words[0] & 0xffc0 == 0xfec0 {
         return Err(Denied::Reserved); // site-local, RFC 3879
     }
-    match (a, b, c) {
-        // The IPv4-compatible form, and the IPv4-translated one (RFC 2765) beside it.
-        (0, 0, 0) if d == 0 && (e == 0 || e == 0xffff) => never_v4(v4(g, h)),
-        (0x2002, ..) => never_v4(v4(b, c)),
-        (0x64, 0xff9b, 0) if (d, e, f) == (0, 0, 0) => never_v4(v4(g, h)),
-        // RFC 8215: where the IPv4 address stands depends on a prefix length that is not ours to know.
-        (0x64, 0xff9b, 1) => Err(Denied::Translated),
-        // Teredo (RFC 4380): the server in clear, the client inverted.
-        (0x2001, 0, _) => never_v4(v4(c, d)).and_then(|()| never_v4(v4(!g, !h))),
+    match words {
+        // In turn: IPv4-compatible and IPv4-translated (RFC 2765), 6to4 (RFC 3056), NAT64 (RFC 6052).
+        [0, 0, 0, 0, 0 | 0xffff, _, high, low]
+        | [0x2002, high, low, ..]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => never_v4(v4(high, low)),
+        // RFC 8215: where the IPv4 address stands depends on a prefix length that is not ours to
+        // know.
+        [0x64, 0xff9b, 1, ..] => Err(Denied::Translated),
+        // Teredo, RFC 4380: the server in clear, the client inverted.
+        [0x2001, 0, high, low, _, _, client_high, client_low] => {
+            never_v4(v4(high, low)).and_then(|()| never_v4(v4(!client_high, !client_low)))
+        }
         _ => Ok(()),
     }
 }

@@ -1,10 +1,12 @@
 //! From a group of the plan to the probe that measures it.
 
+use async_trait::async_trait;
+
 use super::{
-    BuildError, Probe, dns::DnsProbe, env::Env, host::HostProbe, http::HttpProbe, icmp::IcmpProbe,
-    tcp::TcpProbe,
+    BuildError, Outcome, Probe, ProbeError, Round, dns::DnsProbe, env::Env, host::HostProbe,
+    http::HttpProbe, icmp::IcmpProbe, snmp::SnmpProbe, tcp::TcpProbe,
 };
-use crate::plan::{Group, Metric, ProbeKind};
+use crate::plan::{Column, Group, Metric, ProbeKind};
 
 /// Builds the probe of `group`. Nothing is asked of the network yet.
 pub fn build(group: &Group, env: &Env) -> Result<Box<dyn Probe>, BuildError> {
@@ -17,7 +19,23 @@ pub fn build(group: &Group, env: &Env) -> Result<Box<dyn Probe>, BuildError> {
             Box::new(DnsProbe::new(group, resolvers, name, *record_type, env)?)
         }
         ProbeKind::Http { urls } => Box::new(HttpProbe::new(group, urls, env)?),
-        ProbeKind::Snmp { .. } => return Err(BuildError::Kind("SNMP")),
+        ProbeKind::Snmp { address, community, max_repetitions } => {
+            if let Err(error) = env.allow.permits(address.ip()) {
+                tracing::warn!(target = %address, %error, "a target is not probed");
+                return Ok(Box::new(DeniedDevice {
+                    env: env.clone(),
+                    columns: group.columns.clone(),
+                }));
+            }
+            Box::new(SnmpProbe::new(
+                group.id,
+                *address,
+                community.clone(),
+                *max_repetitions,
+                group.timeout,
+                group.columns.clone(),
+            ))
+        }
         ProbeKind::Host => Box::new(HostProbe::new(group, env)?),
     })
 }
@@ -38,4 +56,22 @@ pub(super) fn check_columns(
         }
     }
     Ok(())
+}
+
+/// Stands for a device that the allow-list denies: each round says that it was not asked.
+struct DeniedDevice {
+    env: Env,
+    columns: Vec<Column>,
+}
+
+#[async_trait]
+impl Probe for DeniedDevice {
+    async fn round(&mut self) -> Result<Round, ProbeError> {
+        let boot_ns = self.env.clock.boot_ns();
+        let cell = |column: &Column| {
+            (column.metric == Metric::SnmpOutcome).then_some(Outcome::NotAsked as i64)
+        };
+        let cells = self.columns.iter().map(cell).collect();
+        Ok(Round { boot_ns, cells, changed: false, events: Vec::new() })
+    }
 }

@@ -62,10 +62,15 @@ impl Endpoint {
         if host.contains(':') && !host.starts_with('[') {
             return None;
         }
-        let digits = port.bytes().all(|b| b.is_ascii_digit());
-        let port = port.parse().ok().filter(|port| digits && *port != 0)?;
-        Some(Self { host: Host::parse(host)?, port })
+        Some(Self { host: Host::parse(host)?, port: self::port(port)? })
     }
+}
+
+/// Reads a port: digits only, never 0.
+#[must_use]
+pub fn port(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port != 0)
 }
 
 /// Looks names up with the system's resolver.
@@ -208,11 +213,11 @@ mod tests {
 
     #[test]
     fn an_error_of_this_machine_says_nothing_of_the_peer() {
+        use rustix::io::Errno;
         let peer: IpAddr = [127, 0, 0, 1].into();
-        let outcome = |errno: rustix::io::Errno| {
+        let outcome = |errno: Errno| {
             exchange_outcome(&io::Error::from_raw_os_error(errno.raw_os_error()), peer)
         };
-        use rustix::io::Errno;
         assert_eq!(outcome(Errno::CONNREFUSED), Outcome::Refused);
         assert_eq!(outcome(Errno::CONNRESET), Outcome::Refused);
         assert_eq!(outcome(Errno::TIMEDOUT), Outcome::Timeout);

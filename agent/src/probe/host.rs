@@ -178,8 +178,8 @@ impl Observer {
                 let disk = disk()?;
                 whole(disk.total_space().saturating_sub(disk.available_space()))
             }
-            Metric::HostIfInOctets => counter(interface()?.received),
-            Metric::HostIfOutOctets => counter(interface()?.sent),
+            Metric::HostIfInOctets => whole(interface()?.received),
+            Metric::HostIfOutOctets => whole(interface()?.sent),
             Metric::Temperature => {
                 let components = self.components.as_ref()?;
                 let sensor = components.iter().find(|sensor| sensor.label() == column.label)?;
@@ -203,12 +203,6 @@ impl Observer {
 
 fn whole(value: u64) -> Cell {
     i64::try_from(value).ok()
-}
-
-/// A counter keeps its 64 bits: beyond `i64::MAX` it goes on from `i64::MIN`, and differences of
-/// two readings stay right.
-fn counter(value: u64) -> Cell {
-    Some(value.cast_signed())
 }
 
 /// `value` times `scale`, rounded; `None` for what is not a number.
@@ -343,6 +337,5 @@ mod tests {
         assert_eq!(scaled(f32::NAN, 100.0), None);
         assert_eq!(scaled(f64::INFINITY, 100.0), None);
         assert_eq!(whole(u64::MAX), None);
-        assert_eq!(counter(u64::MAX), Some(-1));
     }
 }

@@ -167,14 +167,14 @@ impl Target {
             Some("https") => true,
             Some(_) | None => return Err(refused()),
         };
-        let port = match uri.port() {
-            // `port_u16` is also `None` for "http://host:" and for what exceeds it.
-            Some(port) => Some(port.as_u16()),
-            None if authority.ends_with(':') => None,
-            None => Some(if is_tls { 443 } else { 80 }),
+        let host = uri.host().ok_or_else(refused)?;
+        // Not `Uri::port`, for which a port out of range is none at all.
+        let port = match authority.strip_prefix(host).ok_or_else(refused)? {
+            "" => Some(if is_tls { 443 } else { 80 }),
+            colon_port => colon_port.strip_prefix(':').and_then(dial::port),
         };
-        let port = port.filter(|port| *port != 0).ok_or_else(refused)?;
-        let host = Host::parse(uri.host().ok_or_else(refused)?).ok_or_else(refused)?;
+        let port = port.ok_or_else(refused)?;
+        let host = Host::parse(host).ok_or_else(refused)?;
         let tls = if is_tls {
             let name = match &host {
                 Host::Address(address) => ServerName::IpAddress((*address).into()),

@@ -132,11 +132,11 @@ impl Pinger {
                 },
                 Err(SurgeError::Timeout { .. }) => return Reply::Lost,
                 Err(SurgeError::IOError(error)) => {
-                    return match exchange_outcome(&error, target) {
-                        Outcome::Unreachable => Reply::Unreachable,
-                        // An error of an earlier request that this send happened to collect.
-                        Outcome::Refused => Reply::Lost,
-                        _ => Reply::NotSent,
+                    let outcome = exchange_outcome(&error, target);
+                    return if outcome == Outcome::Unreachable {
+                        Reply::Unreachable
+                    } else {
+                        Reply::NotSent
                     };
                 }
                 Err(SurgeError::IdenticalRequests { .. }) => {}

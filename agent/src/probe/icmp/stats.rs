@@ -118,7 +118,7 @@ impl Summary {
 
 /// `part` of `whole` in 1/10,000, rounded to the nearest; `None` of nothing.
 fn ratio(part: usize, whole: usize) -> Cell {
-    (whole > 0).then(|| ((part * 20_000 + whole) / (2 * whole)) as i64)
+    i64::try_from((part * 20_000 + whole).checked_div(2 * whole)?).ok()
 }
 
 fn mean(values: &[i64]) -> Cell {

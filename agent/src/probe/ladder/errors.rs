@@ -71,12 +71,8 @@ impl Listener {
                 Err(error) => return Err(error),
             }
         }
-        loop {
-            let heard = self.socket.async_io(Interest::ERROR, || {
-                self.queued()?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
-            });
-            return heard.await;
-        }
+        let take = || self.queued()?.ok_or_else(|| io::ErrorKind::WouldBlock.into());
+        self.socket.async_io(Interest::ERROR, take).await
     }
 
     /// Takes one error off the queue.
@@ -93,13 +89,13 @@ impl Listener {
         };
         let heard = message.cmsgs()?.find_map(|item| {
             if let ControlMessageOwned::Ipv4RecvErr(error, offender) = item {
-                (error.ee_origin == SO_EE_ORIGIN_ICMP as u8).then(|| NetworkError {
+                (error.ee_origin == SO_EE_ORIGIN_ICMP).then(|| NetworkError {
                     offender: offender
                         .map(|o| Ipv4Addr::from(u32::from_be(o.sin_addr.s_addr)).into()),
                     is_time_exceeded: error.ee_type == TIME_EXCEEDED_V4,
                 })
             } else if let ControlMessageOwned::Ipv6RecvErr(error, offender) = item {
-                (error.ee_origin == SO_EE_ORIGIN_ICMP6 as u8).then(|| NetworkError {
+                (error.ee_origin == SO_EE_ORIGIN_ICMP6).then(|| NetworkError {
                     offender: offender.map(|o| Ipv6Addr::from(o.sin6_addr.s6_addr).into()),
                     is_time_exceeded: error.ee_type == TIME_EXCEEDED_V6,
                 })
