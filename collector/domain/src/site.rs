@@ -130,3 +130,40 @@ coded!(
     /// Wallis-et-Futuna.
     WallisEtFutuna = "WF",
 );
+
+impl Zone {
+    /// IANA name of the civil time that the zone's schools live by.
+    #[must_use]
+    pub fn time_zone(self) -> &'static str {
+        match self {
+            Self::A | Self::B | Self::C | Self::Corse => "Europe/Paris",
+            Self::Guadeloupe => "America/Guadeloupe",
+            Self::Guyane => "America/Cayenne",
+            Self::Martinique => "America/Martinique",
+            Self::Mayotte => "Indian/Mayotte",
+            Self::Reunion => "Indian/Reunion",
+            Self::SaintPierreEtMiquelon => "America/Miquelon",
+            Self::NouvelleCaledonie => "Pacific/Noumea",
+            Self::PolynesieFrancaise => "Pacific/Tahiti",
+            Self::WallisEtFutuna => "Pacific/Wallis",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_zone_has_a_civil_time() {
+        for zone in Zone::ALL {
+            assert!(jiff::tz::TimeZone::get(zone.time_zone()).is_ok(), "{zone:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_code_is_answered_with_the_known_ones() {
+        let error = "Z".parse::<Zone>().unwrap_err().to_string();
+        assert!(error.starts_with("unknown zone \"Z\", expected one of A, B, C, Corse"), "{error}");
+    }
+}
