@@ -95,6 +95,7 @@ impl Default for Metrics {
 impl Metrics {
     /// A registry with every figure at its start.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one line of help per figure; a list, not a logic")]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("vigie_collector");
         macro_rules! registered {
@@ -204,7 +205,7 @@ impl Metrics {
         add(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Every figure as text (OpenMetrics).
+    /// Every figure as text (`OpenMetrics`).
     ///
     /// # Errors
     /// Only when a figure's own formatting fails.

@@ -93,6 +93,7 @@ struct RawReferences {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "the unit stands in each name, as in the file")]
 struct RawRetention {
     samples_days: Option<Spanned<u32>>,
     five_minutes_days: Option<Spanned<u32>>,
@@ -232,15 +233,14 @@ fn build(raw: &RawConfig, checker: &mut Checker) -> Config {
 
 fn agents(raw: &RawAgents, checker: &mut Checker) -> Agents {
     let listen = checker.listen(raw.listen.as_ref(), SocketAddr::from(([0, 0, 0, 0], AGENTS_PORT)));
-    let public_address = match &raw.public_address {
-        Some(text) => checker
+    let public_address = if let Some(text) = &raw.public_address {
+        checker
             .host_port(text, "host:port as agents reach it, such as collecte.example.fr:7443")
-            .map_or_else(String::new, |(host, port)| format!("{host}:{port}")),
-        None => {
-            let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            let host = if is_dns_name(&name) { name } else { "localhost".to_owned() };
-            format!("{host}:{}", listen.port())
-        }
+            .map_or_else(String::new, |(host, port)| format!("{host}:{port}"))
+    } else {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let host = if is_dns_name(&name) { name } else { "localhost".to_owned() };
+        format!("{host}:{}", listen.port())
     };
     checker.few(&raw.server_names, MAX_REFERENCES);
     Agents {
@@ -318,7 +318,7 @@ fn default_thresholds() -> Vec<Threshold> {
         roles: vec![Role::Gateway, Role::Hop, Role::Reference],
         raise: 0.2,
         clear: 0.05,
-        hold: Duration::from_secs(300),
+        hold: Duration::from_mins(5),
     }]
 }
 

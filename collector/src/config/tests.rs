@@ -11,7 +11,7 @@ fn an_empty_file_is_a_working_configuration() {
     assert!(config.agents.public_address.ends_with(":7443"));
     assert!(config.api_listen.ip().is_loopback());
     assert_eq!(config.smtp, None);
-    assert_eq!(config.alerts.silence, Duration::from_secs(300));
+    assert_eq!(config.alerts.silence, Duration::from_mins(5));
     assert_eq!(config.references, References::default());
 }
 

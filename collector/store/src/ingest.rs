@@ -89,6 +89,10 @@ pub struct IncomingRecord {
     pub group: Option<(domain::id::GroupId, domain::id::Layout)>,
     /// Records of the lane that this one explains as lost, for a Loss event.
     pub explains: Option<(LaneKey, SeqRange)>,
+    /// Why the caller does not want it (a foreign group, a time outside the window, a payload that
+    /// does not decode): it becomes [`Disposition::Rejected`] for this reason and counts as dealt
+    /// with, so that `contig_upto` passes it.
+    pub refused: Option<&'static str>,
 }
 
 /// What became of one record.
