@@ -1,0 +1,11 @@
+//! The probes against real peers: dnsmasq, TCP, HTTP and HTTPS servers, echo over loopback, and
+//! routers in network namespaces. Needs root, `ip` and `dnsmasq`; lacking one, it fails.
+
+mod dns;
+mod host;
+mod http;
+mod icmp;
+mod ladder;
+mod namespace;
+mod support;
+mod tcp;
