@@ -342,6 +342,12 @@ async fn walk_tables(
         .iter()
         .map(|table| Column::new(table.object.base, table.first(), table.last()))
         .collect();
+    // Before the first inventory, the wanted rows are all that is known.
+    let wanted: Vec<u32> = match tables.iter().max_by_key(|table| table.rows.len()) {
+        Some(table) if rows.is_empty() => table.rows.iter().map(|(index, _)| *index).collect(),
+        _ => Vec::new(),
+    };
+    let rows = if rows.is_empty() { &wanted } else { rows };
     let mut next = [0_usize; MAX_OBJECTS];
     walk::walk(session, pace, &mut columns, walk::NUMBER_BYTES, rows, &mut |at, index, value| {
         let (table, next) = (&tables[at], &mut next[at]);
