@@ -5,6 +5,8 @@
 //! - [`tls`]: sockets to authenticated channels. [`access`]: which call is open to whom.
 //! - [`context`]: what every part is handed.
 //! - [`live`]: agents as they are now. [`feed`]: committed samples on their way to the evaluator.
+//! - [`import`]: `sites.csv`, checked line by line.
+//! - [`query`]: every question that a reader can ask, once.
 //! - [`metrics`]: the collector's own figures.
 
 pub mod access;
@@ -13,7 +15,9 @@ pub mod clock;
 pub mod config;
 pub mod context;
 pub mod feed;
+pub mod import;
 pub mod live;
 pub mod metrics;
+pub mod query;
 pub mod secret_file;
 pub mod tls;
