@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use self::{
     get::{Instances, MAX_OBJECTS},
+    inventory::Learnt,
     object::Object,
     pace::Pace,
     session::{Fault, Request, Session},
@@ -234,8 +235,8 @@ impl SnmpProbe {
             self.inventory_due_ns = now_ns.saturating_add(nanoseconds(INVENTORY_RETRY));
             self.pace.reset();
             match inventory::read(&mut session, &mut self.pace, self.group_id).await {
-                Ok(inventory) => {
-                    if !inventory.truncated {
+                Ok(Learnt { inventory, fault }) => {
+                    if fault.is_none() {
                         self.inventory_due_ns =
                             now_ns.saturating_add(nanoseconds(INVENTORY_PERIOD));
                         self.rows = inventory.interfaces.iter().map(|of| of.if_index).collect();
