@@ -165,13 +165,13 @@ async fn a_reset_is_refused_and_so_is_a_closed_port() {
 async fn a_slow_server_keeps_what_was_measured_and_the_time_limit() {
     let silent = server(|mut stream| async move {
         read_head(&mut stream).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let dripping = server(|mut stream| async move {
         read_head(&mut stream).await;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nh").await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let urls = vec![format!("http://{silent}/"), format!("http://{dripping}/")];

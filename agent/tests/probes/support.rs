@@ -41,7 +41,7 @@ pub(crate) struct Subject {
 /// One round, asked by target and metric.
 pub(crate) struct Cells {
     columns: Vec<Column>,
-    cells: Vec<Cell>,
+    values: Vec<Cell>,
     pub(crate) changed: bool,
 }
 
@@ -78,19 +78,19 @@ impl Subject {
     pub(crate) async fn round(&mut self) -> Cells {
         let round = self.probe.round().await.unwrap();
         assert_eq!(round.cells.len(), self.columns.len());
-        Cells { columns: self.columns.clone(), cells: round.cells, changed: round.changed }
+        Cells { columns: self.columns.clone(), values: round.cells, changed: round.changed }
     }
 }
 
 impl Cells {
     pub(crate) fn get(&self, target: u16, metric: Metric) -> Cell {
         let wanted = |column: &Column| (column.target, column.metric) == (target, metric);
-        self.cells[self.columns.iter().position(wanted).unwrap()]
+        self.values[self.columns.iter().position(wanted).unwrap()]
     }
 
     pub(crate) fn labelled(&self, metric: Metric, label: &str) -> Cell {
         let wanted = |column: &Column| column.metric == metric && column.label == label;
-        self.cells[self.columns.iter().position(wanted).unwrap()]
+        self.values[self.columns.iter().position(wanted).unwrap()]
     }
 
     /// Whether the outcome is `expected`, by the stored number.
