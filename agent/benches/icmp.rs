@@ -83,7 +83,7 @@ async fn measure(targets: &[IpAddr], prefer: Type, count: u16) -> (Duration, &'s
             assert_eq!(target[..2], [Some(Outcome::Ok as i64), Some(0)], "a ping was lost");
         }
     }
-    let spent = cpu() - before;
+    let spent = cpu().saturating_sub(before);
     let datagram = env.pinger.socket_type(targets[0]) == Some(Type::DGRAM);
     let pings = ROUNDS * u32::from(count) * u32::from(TARGETS);
     (spent / pings, if datagram { "dgram" } else { "raw" })
@@ -99,7 +99,7 @@ fn fping(targets: &[IpAddr]) -> Option<Duration> {
         .output()
         .ok()?;
     assert!(output.status.success(), "fping lost a ping");
-    Some((children_cpu() - before) / (ROUNDS * u32::from(TARGETS)))
+    Some(children_cpu().saturating_sub(before) / (ROUNDS * u32::from(TARGETS)))
 }
 
 /// User and system time of the children that were waited for: fields 16 and 17 of proc(5)'s stat.
