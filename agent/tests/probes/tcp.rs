@@ -1,10 +1,21 @@
 //! Connection attempts.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use agent::{
     plan::{Metric, ProbeKind},
-    probe::{Outcome, allow::AllowList},
+    probe::{
+        Outcome,
+        allow::AllowList,
+        dial::{MAX_LOOKUPS, Names},
+    },
 };
 use tokio::net::TcpListener;
 
@@ -92,6 +103,54 @@ async fn a_denied_address_is_not_asked_however_it_is_written() {
     }
     let knock = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
     assert!(knock.is_err(), "a denied address was connected to");
+}
+
+#[tokio::test]
+async fn a_name_is_connected_to_at_its_permitted_addresses_only() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // What a hostile resolver says, turn by turn: a permitted address, loopback, and both.
+    let turn = AtomicUsize::new(0);
+    let answers = [vec!["127.0.0.2"], vec!["127.0.0.1"], vec!["127.0.0.1", "127.0.0.2"]];
+    let mut environment = env(&["127.0.0.2"]);
+    environment.names = Arc::new(Names::by(move |_name, port| {
+        let answer = &answers[turn.fetch_add(1, Ordering::Relaxed)];
+        Ok(answer.iter().map(|address| SocketAddr::new(address.parse().unwrap(), port)).collect())
+    }));
+    let (kind, count) = targets(&[format!("rebinding.test:{port}")]);
+    let mut subject = Subject::new(kind, count, &METRICS, &environment);
+    for outcome in [Outcome::Refused, Outcome::NotAsked, Outcome::Refused] {
+        subject.round().await.check(0, Metric::TcpOutcome, outcome);
+    }
+    let knock = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
+    assert!(knock.is_err(), "a denied address was connected to");
+}
+
+#[tokio::test]
+async fn a_resolver_that_hangs_fails_the_name_and_leaves_other_targets_alone() {
+    // Holds every look-up until the test ends.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let mut environment = loopback();
+    environment.names = Arc::new(Names::by(move |_name, _port| {
+        let _ = held.lock().unwrap().recv();
+        Ok(Vec::new())
+    }));
+    let open = server(|_stream| async {}).await;
+    let mut names: Vec<String> =
+        (0..MAX_LOOKUPS).map(|host| format!("host{host}.test:80")).collect();
+    names.push(open.to_string());
+    let (kind, count) = targets(&names);
+    let limit = Duration::from_millis(200);
+    let mut subject = Subject::with_timeout(kind, count, &METRICS, &environment, limit);
+    for outcome in [Outcome::Name, Outcome::NotAsked] {
+        let round = subject.round().await;
+        for target in 0..count - 1 {
+            round.check(target, Metric::TcpOutcome, outcome);
+        }
+        round.check(count - 1, Metric::TcpOutcome, Outcome::Ok);
+    }
+    drop(release);
 }
 
 #[tokio::test]
