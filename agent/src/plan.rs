@@ -47,44 +47,15 @@ pub struct Column {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeKind {
     /// Echo requests to each target.
-    Icmp {
-        /// Whom to ask.
-        targets: Vec<IpAddr>,
-        /// Requests per target and round.
-        count: u16,
-        /// Between two requests to one target.
-        spacing: Duration,
-        /// After the ICMP header.
-        payload_bytes: usize,
-    },
+    Icmp { targets: Vec<IpAddr>, count: u16, spacing: Duration, payload_bytes: usize },
     /// Connection attempts to `host:port`.
-    Tcp {
-        /// Whom to ask.
-        targets: Vec<String>,
-    },
+    Tcp { targets: Vec<String> },
     /// One question to each resolver; `None` is the system's first resolver.
-    Dns {
-        /// Whom to ask.
-        resolvers: Vec<Option<SocketAddr>>,
-        /// Of which name.
-        name: String,
-        /// For which records, by IANA's number.
-        record_type: u16,
-    },
+    Dns { resolvers: Vec<Option<SocketAddr>>, name: String, record_type: u16 },
     /// One request to each URL.
-    Http {
-        /// Whom to ask.
-        urls: Vec<String>,
-    },
+    Http { urls: Vec<String> },
     /// One device by SNMP v2c.
-    Snmp {
-        /// Whom to ask.
-        address: SocketAddr,
-        /// Admits the agent to the device.
-        community: Secret,
-        /// Rows that one reply may hold; 0 leaves it to the agent.
-        max_repetitions: u16,
-    },
+    Snmp { address: SocketAddr, community: Secret, max_repetitions: u16 },
     /// The machine that the agent runs on.
     Host,
 }

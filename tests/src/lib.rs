@@ -1,3 +1,1 @@
-//! Test support: peers that answer as told.
-
-pub mod snmp_responder;
+//! tests

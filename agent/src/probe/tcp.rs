@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::{
     BuildError, Cell, Changes, Outcome, Probe, ProbeError, Round,
@@ -44,13 +44,11 @@ impl TcpProbe {
     }
 
     async fn attempt(&self, target: &Endpoint) -> Found {
-        let deadline = Instant::now() + self.group.timeout;
-        let (names, allow) = (&self.env.names, &self.env.allow);
-        let addresses = match dial::resolve(names, allow, target, deadline).await {
-            Ok(addresses) => addresses,
-            Err(outcome) => return Found { outcome, connect_us: None },
+        let attempt = async {
+            let addresses = dial::resolve(&self.env.names, &self.env.allow, target).await?;
+            dial::connect(&addresses).await
         };
-        match timeout_at(deadline, dial::connect(&addresses)).await {
+        match timeout(self.group.timeout, attempt).await {
             Ok(Ok((_stream, connect_us))) => {
                 Found { outcome: Outcome::Ok, connect_us: Some(connect_us) }
             }

@@ -7,18 +7,13 @@ use std::{
     time::Duration,
 };
 
-use domain::{
-    alert::rules::{self, Rule},
-    metric,
-    target::Role,
-};
-use jiff::SignedDuration;
+use domain::{metric, target::Role};
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
     Agents, Alerts, Config, MAX_REFERENCES, MAX_THRESHOLDS, References, Retention, Smtp, SmtpTls,
-    fault::Fault,
+    Threshold, fault::Fault,
 };
 
 /// Port of the agents' listener.
@@ -71,8 +66,9 @@ struct RawSmtp {
 struct RawAlerts {
     silence_after_s: Option<Spanned<u32>>,
     start_grace_s: Option<Spanned<u32>>,
-    default_rules: Option<bool>,
-    threshold: Vec<Spanned<RawThreshold>>,
+    down_rounds: Option<Spanned<u32>>,
+    down_window: Option<Spanned<u32>>,
+    threshold: Option<Vec<Spanned<RawThreshold>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -292,17 +288,41 @@ fn smtp(raw: &RawSmtp, checker: &mut Checker) -> Option<Smtp> {
 
 fn alerts(raw: &RawAlerts, checker: &mut Checker) -> Alerts {
     let seconds = |n: u32| Duration::from_secs(u64::from(n));
-    checker.few(&raw.threshold, MAX_THRESHOLDS);
-    let mut rules = if raw.default_rules == Some(false) { Vec::new() } else { rules::defaults() };
-    rules.extend(raw.threshold.iter().filter_map(|raw| threshold(raw, checker)));
+    let down_window = checker.within(raw.down_window.as_ref(), 3, 1, 20);
+    let down_rounds = checker.within(raw.down_rounds.as_ref(), 2, 1, 20);
+    if let Some(at) = raw.down_rounds.as_ref().or(raw.down_window.as_ref())
+        && down_rounds > down_window
+    {
+        checker.fault(at, "down_rounds is larger than down_window");
+    }
+    let thresholds = match &raw.threshold {
+        None => default_thresholds(),
+        Some(list) => {
+            checker.few(list, MAX_THRESHOLDS);
+            list.iter().filter_map(|raw| threshold(raw, checker)).collect()
+        }
+    };
     Alerts {
         silence: seconds(checker.within(raw.silence_after_s.as_ref(), 300, 10, 86_400)),
         start_grace: seconds(checker.within(raw.start_grace_s.as_ref(), 300, 0, 86_400)),
-        rules,
+        down_rounds,
+        down_window,
+        thresholds,
     }
 }
 
-fn threshold(raw: &Spanned<RawThreshold>, checker: &mut Checker) -> Option<Rule> {
+/// Loss that people feel on the way out of the school, for five minutes.
+fn default_thresholds() -> Vec<Threshold> {
+    vec![Threshold {
+        metric: 2,
+        roles: vec![Role::Gateway, Role::Hop, Role::Reference],
+        raise: 0.2,
+        clear: 0.05,
+        hold: Duration::from_mins(5),
+    }]
+}
+
+fn threshold(raw: &Spanned<RawThreshold>, checker: &mut Checker) -> Option<Threshold> {
     let RawThreshold { metric: name, roles, raise, clear, hold_s } = raw.get_ref();
     let metric = metric::by_name(name.get_ref());
     match metric {
@@ -332,8 +352,13 @@ fn threshold(raw: &Spanned<RawThreshold>, checker: &mut Checker) -> Option<Rule>
         checker.fault(clear, "expected another value than raise, or the alert would flap");
     }
     let hold = checker.within(Some(hold_s), 0, 0, 86_400);
-    let hold = SignedDuration::from_secs(hold.into());
-    Some(Rule::on_metric(metric?, roles, high, low, hold))
+    Some(Threshold {
+        metric: metric?.number,
+        roles,
+        raise: high,
+        clear: low,
+        hold: Duration::from_secs(u64::from(hold)),
+    })
 }
 
 fn references(raw: &RawReferences, checker: &mut Checker) -> References {

@@ -1,6 +1,6 @@
 //! From what is known of a site now to the incidents that begin and end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
@@ -26,8 +26,6 @@ pub struct SiteView<'a> {
     pub targets: &'a [Target],
     /// Last rounds by target.
     pub rounds: &'a BTreeMap<TargetId, Rounds>,
-    /// Targets that ever answered, in this life of the collector or before.
-    pub answered: &'a BTreeSet<TargetId>,
     /// Newest sign of life of any of its active agents; `None` when it has no active agent.
     pub heard: Option<Timestamp>,
     /// Thresholds passed now.
@@ -184,7 +182,7 @@ fn decide_targets(
         };
         let cause = format!("down:{}", target.id);
         match (placed, open(view, &cause)) {
-            (Placed::State(TargetState::Down), None) if may_alert(view, target) => {
+            (Placed::State(TargetState::Down), None) if may_alert(target, rounds) => {
                 decisions.push(open_down(target, rounds, &cause, now, clock));
             }
             (Placed::State(TargetState::Up), Some(incident)) => {
@@ -202,7 +200,7 @@ fn decide_targets(
 
 /// Whether a target that fails makes an incident. What the ladder found by itself must have answered
 /// once: many routers never answer, and are not broken.
-fn may_alert(view: &SiteView<'_>, target: &Target) -> bool {
+fn may_alert(target: &Target, rounds: &Rounds) -> bool {
     match target.spec.role {
         Role::Equipment | Role::Service => true,
         Role::Host
@@ -210,10 +208,7 @@ fn may_alert(view: &SiteView<'_>, target: &Target) -> bool {
         | Role::Hop
         | Role::Resolver
         | Role::Collector
-        | Role::Reference => {
-            view.answered.contains(&target.id)
-                || view.rounds.get(&target.id).is_some_and(|rounds| rounds.last_good().is_some())
-        }
+        | Role::Reference => rounds.last_good().is_some(),
     }
 }
 

@@ -1,0 +1,580 @@
+//! The spool in memory: lanes, append, group commit, and what happens when the disk refuses.
+
+use std::{
+    collections::VecDeque,
+    fs::{File, OpenOptions},
+    io::{self, Write as _},
+    sync::Arc,
+    time::Instant,
+};
+
+use proto::{
+    limits::{MAX_PAYLOAD_BYTES, MAX_STORED_PAYLOAD_BYTES},
+    v1::{GapReason, Loss},
+};
+
+use super::{
+    AppendError, Committed, Counters, LANES, LIVE, LaneStatus, Moment, NewRecord, OpenError,
+    RETRY_AFTER, RING_BYTES, Recovery, SLOW_SYNC, SpoolConfig, SpoolStatus, events,
+    format::{self, FLAG_ZSTD, HEADER_LEN, Header, RecordHead},
+    lane::{Active, Dropped, Epoch, Lane, Pending, Segment},
+    losses::Losses,
+    read::Cursor,
+    recovery,
+    vfs::{LockError, RealVfs, Vfs},
+};
+use crate::clock::Clock;
+
+/// Payloads below this are stored as they are.
+const MIN_ZSTD_LEN: usize = 128;
+const ZSTD_LEVEL: i32 = 1;
+/// Commits remembered to tell live from backlog: one a second for [`LIVE`], and urgent ones.
+const MAX_RECENT: usize = 256;
+/// Bytes written by one `pwrite`, about.
+const WRITE_CHUNK: usize = 1 << 20;
+
+/// Opens the spool's directory, again and again while it fails.
+pub type OpenDisk = Box<dyn Fn() -> Result<Box<dyn Vfs>, LockError> + Send>;
+
+/// The spool. One owner; all calls block on the disk.
+pub struct Spool {
+    pub(super) config: SpoolConfig,
+    pub(super) clock: Arc<dyn Clock>,
+    open_disk: OpenDisk,
+    pub(super) disk: Option<Box<dyn Vfs>>,
+    pub(super) lanes: [Lane; LANES],
+    pub(super) losses: Losses,
+    pub(super) cursors: VecDeque<Cursor>,
+    pub(super) counters: Counters,
+    /// Boot clock before which the failed disk is left alone.
+    degraded_until_ns: Option<u64>,
+    zip: Option<zstd::bulk::Compressor<'static>>,
+    scratch: Vec<u8>,
+    ledger: Option<File>,
+}
+
+impl Spool {
+    /// Opens, or makes, the spool in the configured directory.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`] and nothing else: an unusable directory gives a spool in memory.
+    pub fn open(config: SpoolConfig, clock: Arc<dyn Clock>) -> Result<(Self, Recovery), OpenError> {
+        let dir = config.dir.clone();
+        let open_disk = move || RealVfs::lock(&dir).map(|disk| -> Box<dyn Vfs> { Box::new(disk) });
+        Self::open_on(Box::new(open_disk), config, clock)
+    }
+
+    /// Opens a spool on another kind of disk.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`].
+    pub fn open_on(
+        open_disk: OpenDisk,
+        config: SpoolConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let disk = match open_disk() {
+            Ok(disk) => Some(disk),
+            Err(LockError::Held) => return Err(OpenError::Locked { dir: config.dir }),
+            Err(LockError::Unusable(error)) => {
+                tracing::error!(error = %error, "cannot use the spool's directory");
+                None
+            }
+        };
+        let lanes = [0, 1].map(|id| Lane::new(id, Epoch::new(&config.agent_id, random(), 1)));
+        let ledger = config.ledger.as_ref().and_then(|path| {
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .inspect_err(|error| tracing::error!(%error, "cannot open the ledger"))
+                .ok()
+        });
+        let zip = zstd::bulk::Compressor::new(ZSTD_LEVEL)
+            .inspect_err(|error| tracing::warn!(%error, "records are stored uncompressed"))
+            .ok();
+        let mut spool = Self {
+            config,
+            clock,
+            open_disk,
+            disk: None,
+            lanes,
+            losses: Losses::detached(),
+            cursors: VecDeque::new(),
+            counters: Counters::default(),
+            degraded_until_ns: None,
+            zip,
+            scratch: Vec::new(),
+            ledger,
+        };
+        let mut recovery = Recovery { clean: true, ..Recovery::default() };
+        match disk.map(|disk| recovery::recover(&mut spool, disk)) {
+            Some(Ok(found)) => recovery = found,
+            Some(Err(error)) => spool.degrade(&error),
+            None => spool.degrade(&io::Error::other("the directory is unusable")),
+        }
+        Ok((spool, recovery))
+    }
+
+    /// Tells the collector what the stretch before this start was, and that the agent runs. Nothing
+    /// is durable before the next [`Self::commit`].
+    pub fn record_start(&mut self, recovery: &Recovery) {
+        let now = self.now();
+        if let Some(last) = recovery.last_durable {
+            let reason = if recovery.clean { GapReason::GapStopped } else { GapReason::GapCrash };
+            self.append_own(&events::gap(reason, last, now));
+        }
+        let clean = recovery.clean;
+        let version = self.config.version.clone();
+        self.append_own(&events::started(&version, clean, now));
+    }
+
+    /// Commits what is pending and a clean stop behind it.
+    pub fn record_stop(&mut self, reason: &str) -> Committed {
+        let now = self.now();
+        self.append_own(&events::stopped(reason, now));
+        let done = self.commit();
+        if let Err(error) = self.store_marks() {
+            tracing::warn!(%error, "cannot write loss.ctr");
+        }
+        done
+    }
+
+    /// Gives the record its number. It is not durable before the next [`Self::commit`].
+    ///
+    /// # Errors
+    /// [`AppendError`]; the spool is unchanged then.
+    pub fn append(&mut self, record: &NewRecord) -> Result<u64, AppendError> {
+        let index = record.lane as usize;
+        if index >= LANES {
+            return Err(AppendError::NoLane(record.lane));
+        }
+        if record.kind == 0 {
+            return Err(AppendError::Kind);
+        }
+        let len = record.payload.len();
+        let zipped = self.zip(&record.payload);
+        let flags = if zipped.is_some() { FLAG_ZSTD } else { 0 };
+        let stored = zipped.as_deref().unwrap_or(&record.payload);
+        if len > MAX_PAYLOAD_BYTES || stored.len() > MAX_STORED_PAYLOAD_BYTES {
+            return Err(AppendError::TooLarge { len, stored: stored.len() });
+        }
+        let lane = &mut self.lanes[index];
+        let head = RecordHead {
+            seq: lane.next_seq,
+            boot_ns: record.boot_ns,
+            wall_ns: record.wall_ns,
+            boot_tag: record.boot_tag,
+            kind: record.kind,
+            flags,
+            n_items: record.n_items,
+            hash: proto::record_hash(
+                record.kind,
+                record.boot_tag,
+                record.boot_ns,
+                record.wall_ns,
+                &record.payload,
+            ),
+        };
+        let mut bytes = Vec::with_capacity(stored.len() + format::MIN_RECORD_LEN);
+        format::encode_record(&mut bytes, lane.current().seal, &head, stored);
+        lane.next_seq += 1;
+        lane.pending_bytes += bytes.len();
+        lane.pending.push_back(Pending { head, bytes });
+        self.trim_ring();
+        Ok(head.seq)
+    }
+
+    fn zip(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+        if payload.len() < MIN_ZSTD_LEN || payload.len() > MAX_PAYLOAD_BYTES {
+            return None;
+        }
+        let zipped = self.zip.as_mut()?.compress(payload).ok()?;
+        (zipped.len() <= payload.len() - payload.len() / 8).then_some(zipped)
+    }
+
+    /// Appends an event of the spool's own making, which is always small and well-formed.
+    pub(super) fn append_own(&mut self, record: &NewRecord) {
+        if let Err(error) = self.append(record) {
+            tracing::error!(%error, "cannot append an event");
+        }
+    }
+
+    /// Appends a LOSS.
+    pub(super) fn declare(&mut self, loss: Loss) {
+        tracing::warn!(
+            lane = loss.lane,
+            from = loss.from_seq,
+            to = loss.to_seq,
+            records = loss.records,
+            reason = loss.reason,
+            "records are lost"
+        );
+        let now = self.now();
+        self.append_own(&events::loss(loss, now));
+    }
+
+    /// Longest wait of a record that is not urgent.
+    #[must_use]
+    pub fn commit_interval(&self) -> std::time::Duration {
+        self.config.commit_interval
+    }
+
+    /// Bytes appended and not durable.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.pending_bytes).sum()
+    }
+
+    /// True while records are kept in memory only.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.degraded_until_ns.is_some()
+    }
+
+    /// Makes durable what was appended. On a disk that fails, what cannot be written stays in
+    /// memory, bounded, and readable.
+    pub fn commit(&mut self) -> Committed {
+        let started = Instant::now();
+        let now_ns = self.clock.boot_ns();
+        if self.degraded_until_ns.is_some_and(|until| now_ns < until) {
+            return Committed { records: 0, degraded: true };
+        }
+        let was_degraded = self.degraded_until_ns.is_some();
+        if was_degraded && let Err(error) = self.reopen() {
+            self.degrade(&error);
+            return Committed { records: 0, degraded: true };
+        }
+        for lane in 0..LANES {
+            self.declare_dropped(lane);
+        }
+        let before = self.counters.durable_records;
+        // Samples first: making room for them may declare losses in lane 0.
+        for lane in (0..LANES).rev() {
+            if let Err(error) = self.commit_lane(lane) {
+                self.degrade(&error);
+                break;
+            }
+        }
+        let records = self.counters.durable_records - before;
+        let failed = self.lanes.iter().any(|lane| !lane.pending.is_empty());
+        if !failed {
+            if was_degraded {
+                tracing::info!("the spool's disk works again");
+            }
+            self.degraded_until_ns = None;
+            if records > 0 {
+                self.counters.commits += 1;
+                self.counters.last_commit_ns =
+                    u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            }
+        }
+        Committed { records, degraded: self.is_degraded() }
+    }
+
+    fn commit_lane(&mut self, index: usize) -> io::Result<()> {
+        let (mut rewritten, mut evicted) = (false, false);
+        while !self.lanes[index].pending.is_empty() {
+            let Err(error) = self.write_pending(index) else { continue };
+            self.counters.disk_errors += 1;
+            self.seal(index);
+            let full =
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            tracing::warn!(lane = index, %error, "cannot write to the spool");
+            if full && !evicted {
+                evicted = true;
+                if self.evict_one() {
+                    continue;
+                }
+            }
+            if full || rewritten {
+                return Err(error);
+            }
+            // The failed file is left behind; its records are still in memory.
+            rewritten = true;
+        }
+        Ok(())
+    }
+
+    /// Stops writing to the active segment. Without a durable record it leaves no trace.
+    pub(super) fn seal(&mut self, index: usize) {
+        let lane = &mut self.lanes[index];
+        let Some(active) = lane.active.take() else { return };
+        drop(active.file);
+        if active.fresh {
+            let name = lane.name(lane.segments.len() - 1).to_string();
+            lane.segments.pop_back();
+            if let Some(disk) = &self.disk
+                && let Err(error) = disk.remove(&name)
+            {
+                tracing::warn!(%error, "cannot remove a segment that was never durable");
+            }
+        }
+    }
+
+    /// Writes and syncs as much of the lane's pending records as one segment takes.
+    fn write_pending(&mut self, index: usize) -> io::Result<()> {
+        let disk = self.disk.as_deref().ok_or_else(no_disk)?;
+        let lane = &self.lanes[index];
+        let Some(first) = lane.pending.front() else { return Ok(()) };
+        let durable_next = lane.current().durable_next;
+        let hole = (first.head.seq > durable_next).then(|| durable_next..=first.head.seq - 1);
+        let needed = (first.bytes.len() + 2 * format::MIN_RECORD_LEN + 16) as u64;
+        let fits = lane
+            .active
+            .as_ref()
+            .is_some_and(|active| active.fresh || active.end + needed <= active.capacity);
+        if !fits {
+            self.lanes[index].active = None;
+            if !self.has_room_for(self.config.segment_bytes.max(needed + HEADER_LEN as u64)) {
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            return self.new_segment(index, needed);
+        }
+        let now_ns = self.clock.boot_ns();
+        let lane = &mut self.lanes[index];
+        let Some(active) = lane.active.as_mut() else { return Err(no_disk()) };
+        let epoch_at = lane.epochs.len() - 1;
+        let epoch = &mut lane.epochs[epoch_at];
+
+        self.scratch.clear();
+        let mut at = active.end;
+        if active.fresh {
+            // `new_segment` set the header aside for this first write.
+            let segment = &lane.segments[lane.segments.len() - 1];
+            let header = Header {
+                lane: u16::try_from(index).unwrap_or(u16::MAX),
+                agent_id: self.config.agent_id,
+                epoch: epoch.id,
+                first_seq: segment.first_seq,
+                created_boot_ns: now_ns,
+                created_wall_ns: self.clock.wall_ns(),
+                ordinal: epoch.ordinal,
+            };
+            self.scratch.extend_from_slice(&header.encode());
+            at = 0;
+        }
+        if let Some(hole) = hole {
+            format::encode_hole(&mut self.scratch, epoch.seal, &hole);
+        }
+        let mut count = 0;
+        for record in &lane.pending {
+            let end = at + (self.scratch.len() + record.bytes.len()) as u64;
+            if count > 0 && (end > active.capacity || self.scratch.len() > WRITE_CHUNK) {
+                break;
+            }
+            self.scratch.extend_from_slice(&record.bytes);
+            count += 1;
+        }
+        active.file.write_all_at(&self.scratch, at)?;
+        let started = Instant::now();
+        active.file.sync()?;
+        if active.fresh {
+            disk.sync_dir()?;
+        }
+        if started.elapsed() > SLOW_SYNC {
+            self.counters.slow_syncs += 1;
+        }
+        // Durable from here on.
+        active.fresh = false;
+        active.end = at + self.scratch.len() as u64;
+        self.counters.written_bytes += self.scratch.len() as u64;
+        let first_seq = lane.pending.front().map_or(epoch.durable_next, |first| first.head.seq);
+        let mut lines = String::new();
+        for record in lane.pending.drain(..count) {
+            lane.pending_bytes -= record.bytes.len();
+            epoch.durable_next = record.head.seq + 1;
+            epoch.head_hash = record.head.hash;
+            self.counters.durable_records += 1;
+            if record.head.kind == proto::KIND_SAMPLES {
+                self.counters.durable_samples += u64::from(record.head.n_items);
+            }
+            if self.ledger.is_some() {
+                use std::fmt::Write as _;
+                let RecordHead { seq, hash, kind, .. } = record.head;
+                // Writing to a `String` cannot fail.
+                let _ = writeln!(lines, "{index} {:016x} {seq} {hash:016x} {kind}", epoch.id);
+            }
+        }
+        lane.recent.push_back((now_ns, first_seq));
+        if lane.recent.len() > MAX_RECENT {
+            lane.recent.pop_front();
+        }
+        if let Some(ledger) = self.ledger.as_mut()
+            && let Err(error) = ledger.write_all(lines.as_bytes())
+        {
+            tracing::error!(%error, "cannot write the ledger");
+        }
+        Ok(())
+    }
+
+    /// Makes the file of the next segment; its header goes out with its first records.
+    fn new_segment(&mut self, index: usize, needed: u64) -> io::Result<()> {
+        let disk = self.disk.as_deref().ok_or_else(no_disk)?;
+        let lane = &mut self.lanes[index];
+        let first_seq = lane.current().durable_next;
+        let segment = Segment {
+            epoch: lane.current().id,
+            first_seq,
+            file_len: self.config.segment_bytes.max(HEADER_LEN as u64 + needed),
+            damaged: false,
+        };
+        let capacity = segment.file_len;
+        lane.segments.push_back(segment);
+        let name = lane.name(lane.segments.len() - 1).to_string();
+        // A leftover of a write that failed holds nothing that was ever durable.
+        let made = match disk.create(&name, capacity) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                disk.remove(&name).and_then(|()| disk.create(&name, capacity))
+            }
+            made => made,
+        };
+        match made {
+            Ok(file) => {
+                lane.active = Some(Active { file, end: HEADER_LEN as u64, capacity, fresh: true });
+                Ok(())
+            }
+            Err(error) => {
+                lane.segments.pop_back();
+                Err(error)
+            }
+        }
+    }
+
+    /// From now on memory is all there is, until the next attempt.
+    pub(super) fn degrade(&mut self, error: &io::Error) {
+        if self.degraded_until_ns.is_none() {
+            tracing::error!(%error, "the spool keeps records in memory only");
+        }
+        let wait = u64::try_from(RETRY_AFTER.as_nanos()).unwrap_or(u64::MAX);
+        self.degraded_until_ns = Some(self.clock.boot_ns().saturating_add(wait));
+        self.trim_ring();
+    }
+
+    /// Takes the directory again if it could not be had before.
+    fn reopen(&mut self) -> io::Result<()> {
+        if self.disk.is_some() {
+            return Ok(());
+        }
+        match (self.open_disk)() {
+            Ok(disk) => recovery::recover(self, disk).map(drop),
+            Err(LockError::Held) => Err(io::Error::other("another agent took the directory")),
+            Err(LockError::Unusable(error)) => Err(error),
+        }
+    }
+
+    /// Drops the oldest records that memory cannot hold: samples before events.
+    fn trim_ring(&mut self) {
+        while self.pending_bytes() > RING_BYTES {
+            let index = usize::from(!self.lanes[1].pending.is_empty());
+            let lane = &mut self.lanes[index];
+            let Some(gone) = lane.pending.pop_front() else { return };
+            lane.pending_bytes -= gone.bytes.len();
+            self.counters.dropped_records += 1;
+            let RecordHead { seq, wall_ns, kind, n_items, .. } = gone.head;
+            let dropped = lane.dropped.get_or_insert(Dropped {
+                from_seq: seq,
+                from_wall_ns: wall_ns,
+                ..Dropped::default()
+            });
+            (dropped.to_seq, dropped.to_wall_ns) = (seq, wall_ns);
+            dropped.records += 1;
+            if kind == proto::KIND_SAMPLES {
+                dropped.samples += u64::from(n_items);
+            }
+        }
+    }
+
+    pub(super) fn declare_dropped(&mut self, index: usize) {
+        let Some(dropped) = self.lanes[index].dropped.take() else { return };
+        let (lane, epoch) = (self.lanes[index].id, self.lanes[index].current().id);
+        self.declare(Loss {
+            reason: GapReason::GapSpoolDegraded.into(),
+            lane,
+            epoch,
+            from_seq: dropped.from_seq,
+            to_seq: dropped.to_seq,
+            records: dropped.records,
+            samples: dropped.samples,
+            from_wall_ns: dropped.from_wall_ns,
+            to_wall_ns: dropped.to_wall_ns,
+        });
+    }
+
+    /// Brings the lanes' marks in `loss.ctr` up to date, without the evictions that are told.
+    pub(super) fn store_marks(&mut self) -> io::Result<()> {
+        let told = self.lanes[0].current();
+        let (told_epoch, told_next) = (told.id, told.durable_next);
+        let known = self.losses.lanes[0].epoch == told_epoch;
+        self.losses.evictions.retain(|entry| known && entry.told_by >= told_next);
+        for (mark, lane) in self.losses.lanes.iter_mut().zip(&self.lanes) {
+            let epoch = lane.current();
+            if mark.epoch != epoch.id {
+                (mark.epoch, mark.freed_upto) = (epoch.id, 0);
+            }
+            mark.next_seq = epoch.durable_next;
+        }
+        let disk = self.disk.as_deref().ok_or_else(no_disk)?;
+        self.losses.store(disk)
+    }
+
+    /// Every epoch of every lane.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<LaneStatus> {
+        let live_ns = u64::try_from(LIVE.as_nanos()).unwrap_or(u64::MAX);
+        let since = self.clock.boot_ns().saturating_sub(live_ns);
+        let mut out = Vec::new();
+        for (index, lane) in self.lanes.iter().enumerate() {
+            let last = lane.epochs.len() - 1;
+            for (rank, epoch) in lane.epochs.iter().enumerate() {
+                let mine = || lane.segments.iter().filter(|s| s.epoch == epoch.id);
+                let current = rank == last;
+                // In degraded mode what is in memory can be read too.
+                let ring = if current && self.is_degraded() { lane.pending.back() } else { None };
+                let next_seq = ring.map_or(epoch.durable_next, |record| record.head.seq + 1);
+                let live = lane.recent.iter().find(|(at, _)| current && *at >= since);
+                let first = mine().next().map(|segment| segment.first_seq);
+                let oldest =
+                    first.or_else(|| ring.and(lane.pending.front()).map(|record| record.head.seq));
+                out.push(LaneStatus {
+                    lane: lane.id,
+                    epoch: epoch.id,
+                    current,
+                    oldest_seq: oldest.unwrap_or(next_seq),
+                    next_seq,
+                    head_hash: ring.map_or(epoch.head_hash, |record| record.head.hash),
+                    run_first_seq: epoch.run_first,
+                    live_from: live.map_or(epoch.durable_next, |(_, seq)| *seq).min(next_seq),
+                    contig_upto: epoch.contig_upto,
+                    bytes: mine().map(|segment| segment.file_len).sum(),
+                    evicted: if current { self.losses.lanes[index].evicted_records } else { 0 },
+                });
+            }
+        }
+        out
+    }
+
+    /// Lanes and figures together.
+    #[must_use]
+    pub fn status(&self) -> SpoolStatus {
+        let mut counters = self.counters;
+        for mark in &self.losses.lanes {
+            counters.evicted_records += mark.evicted_records;
+            counters.evicted_samples += mark.evicted_samples;
+        }
+        SpoolStatus { lanes: self.lanes(), degraded: self.is_degraded(), counters }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment::now(&*self.clock)
+    }
+}
+
+pub(super) fn no_disk() -> io::Error {
+    io::Error::other("the spool's directory is unusable")
+}
+
+/// A fresh epoch: never 0, which means "none".
+pub(super) fn random() -> u64 {
+    rand::random::<u64>().max(1)
+}
