@@ -47,15 +47,44 @@ pub struct Column {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeKind {
     /// Echo requests to each target.
-    Icmp { targets: Vec<IpAddr>, count: u16, spacing: Duration, payload_bytes: usize },
+    Icmp {
+        /// Whom to ask.
+        targets: Vec<IpAddr>,
+        /// Requests per target and round.
+        count: u16,
+        /// Between two requests to one target.
+        spacing: Duration,
+        /// After the ICMP header.
+        payload_bytes: usize,
+    },
     /// Connection attempts to `host:port`.
-    Tcp { targets: Vec<String> },
+    Tcp {
+        /// Whom to ask.
+        targets: Vec<String>,
+    },
     /// One question to each resolver; `None` is the system's first resolver.
-    Dns { resolvers: Vec<Option<SocketAddr>>, name: String, record_type: u16 },
+    Dns {
+        /// Whom to ask.
+        resolvers: Vec<Option<SocketAddr>>,
+        /// Of which name.
+        name: String,
+        /// For which records, by IANA's number.
+        record_type: u16,
+    },
     /// One request to each URL.
-    Http { urls: Vec<String> },
+    Http {
+        /// Whom to ask.
+        urls: Vec<String>,
+    },
     /// One device by SNMP v2c.
-    Snmp { address: SocketAddr, community: Secret, max_repetitions: u16 },
+    Snmp {
+        /// Whom to ask.
+        address: SocketAddr,
+        /// Admits the agent to the device.
+        community: Secret,
+        /// Rows that one reply may hold; 0 leaves it to the agent.
+        max_repetitions: u16,
+    },
     /// The machine that the agent runs on.
     Host,
 }

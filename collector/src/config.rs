@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{metric, target::Role};
+use domain::alert::rules::Rule;
 
 mod fault;
 mod raw;
@@ -98,27 +98,8 @@ pub struct Alerts {
     pub silence: Duration,
     /// After a start, agents have this long to come back before silence counts.
     pub start_grace: Duration,
-    /// Failed rounds, among [`Self::down_window`], that make a target down.
-    pub down_rounds: u32,
-    /// Rounds looked at.
-    pub down_window: u32,
     /// Figures with limits.
-    pub thresholds: Vec<Threshold>,
-}
-
-/// A limit with hysteresis. When `raise > clear` high values are bad, else low ones are.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Threshold {
-    /// Number in the catalogue.
-    pub metric: u32,
-    /// Roles of the targets that it looks at; empty = all.
-    pub roles: Vec<Role>,
-    /// Breached at this value or worse, base units.
-    pub raise: f64,
-    /// Over at this value or better, base units.
-    pub clear: f64,
-    /// How long a breach lasts before it is an incident.
-    pub hold: Duration,
+    pub rules: Vec<Rule>,
 }
 
 /// Reference targets: few, chosen by the authority, its own first.
@@ -174,14 +155,6 @@ impl Config {
     #[must_use]
     pub fn operator_token(&self) -> PathBuf {
         self.data_dir.join("operator.token")
-    }
-}
-
-impl Threshold {
-    /// The entry of the catalogue.
-    #[must_use]
-    pub fn metric(&self) -> Option<&'static metric::Metric> {
-        metric::by_number(self.metric)
     }
 }
 

@@ -1,13 +1,25 @@
 //! The collector: takes what agents measured, keeps it, answers questions, mails.
 //!
 //! - [`config`]: the file and its faults. [`clock`]: time as an argument.
+//! - [`ca`]: the collector's own certificate authority. [`secret_file`]: files for one reader.
+//! - [`tls`]: sockets to authenticated channels. [`access`]: which call is open to whom.
 //! - [`context`]: what every part is handed.
 //! - [`live`]: agents as they are now. [`feed`]: committed samples on their way to the evaluator.
+//! - [`import`]: `sites.csv`, checked line by line.
+//! - [`query`]: every question that a reader can ask, once.
 //! - [`metrics`]: the collector's own figures.
 
+pub mod access;
+pub mod ca;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod evaluator;
 pub mod feed;
+pub mod import;
 pub mod live;
 pub mod metrics;
+pub mod notifier;
+pub mod query;
+pub mod secret_file;
+pub mod tls;

@@ -78,6 +78,20 @@ pub struct Metrics {
     pub commit_max_seconds: Gauge<f64, AtomicU64>,
     /// Rounds of upkeep that failed.
     pub upkeep_failures: Counter,
+    /// Time of one evaluation, seconds.
+    pub evaluation_seconds: Histogram,
+    /// Incidents opened.
+    pub incidents_opened: Counter,
+    /// Incidents closed.
+    pub incidents_closed: Counter,
+    /// Mails taken by the relay.
+    pub mails_sent: Counter,
+    /// Mails that can not be delivered.
+    pub mails_failed: Counter,
+    /// Attempts that must be repeated.
+    pub mails_put_off: Counter,
+    /// Times that the relay could not be used.
+    pub mail_channel_failures: Counter,
 }
 
 impl fmt::Debug for Metrics {
@@ -190,6 +204,37 @@ impl Metrics {
                 "store_commit_max_seconds",
                 "Longest commit since the start",
                 Gauge::default()
+            ),
+            evaluation_seconds: registered!(
+                "evaluation_seconds",
+                "Time of one evaluation",
+                Histogram::new(exponential_buckets(0.000_1, 4.0, 9))
+            ),
+            incidents_opened: registered!(
+                "incidents_opened",
+                "Incidents opened",
+                Counter::default()
+            ),
+            incidents_closed: registered!(
+                "incidents_closed",
+                "Incidents closed",
+                Counter::default()
+            ),
+            mails_sent: registered!("mails_sent", "Mails taken by the relay", Counter::default()),
+            mails_failed: registered!(
+                "mails_failed",
+                "Mails that can not be delivered",
+                Counter::default()
+            ),
+            mails_put_off: registered!(
+                "mails_put_off",
+                "Attempts that must be repeated",
+                Counter::default()
+            ),
+            mail_channel_failures: registered!(
+                "mail_channel_failures",
+                "Times that the relay could not be used",
+                Counter::default()
             ),
             upkeep_failures: registered!(
                 "upkeep_failures",

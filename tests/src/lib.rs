@@ -1,1 +1,3 @@
-//! tests
+//! Test support: peers that answer as told.
+
+pub mod snmp_responder;

@@ -6,7 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{net::TcpStream, sync::Semaphore};
+use tokio::{
+    net::TcpStream,
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 
 use super::{Outcome, allow::AllowList};
 use crate::platform;
@@ -73,10 +77,13 @@ pub fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| digits && *port != 0)
 }
 
-/// Looks names up with the system's resolver.
-#[derive(Debug)]
+/// Blocks until the addresses of a name are known, in the order in which to try them.
+type LookUp = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+/// Looks names up, [`MAX_LOOKUPS`] at one time.
 pub struct Names {
-    lookups: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+    look_up: Arc<LookUp>,
 }
 
 impl Default for Names {
@@ -86,29 +93,46 @@ impl Default for Names {
 }
 
 impl Names {
-    /// With room for [`MAX_LOOKUPS`].
+    /// By the system's resolver.
     #[must_use]
     pub fn new() -> Self {
-        Self { lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
+        Self::by(|name, port| Ok((name, port).to_socket_addrs()?.collect()))
     }
 
-    /// Addresses of `name`, in the resolver's order. Dropping the future frees the caller, not the
-    /// thread.
-    async fn look_up(&self, name: String, port: u16) -> Result<Vec<SocketAddr>, Outcome> {
-        let room = Arc::clone(&self.lookups).acquire_owned().await;
-        // The semaphore is never closed.
-        let room = room.map_err(|_| Outcome::NotAsked)?;
+    /// By `look_up`, which may block.
+    #[must_use]
+    pub fn by(
+        look_up: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { room: Arc::new(Semaphore::new(MAX_LOOKUPS)), look_up: Arc::new(look_up) }
+    }
+
+    /// Addresses of `name`. A look-up that could not begin before the deadline says nothing of the
+    /// name; one that did not end before it has failed, though its thread goes on.
+    async fn look_up(
+        &self,
+        name: String,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, Outcome> {
+        let room = timeout_at(deadline, Arc::clone(&self.room).acquire_owned()).await;
+        let Ok(Ok(room)) = room else {
+            return Err(Outcome::NotAsked);
+        };
+        let look_up = Arc::clone(&self.look_up);
         let looked_up = tokio::task::spawn_blocking(move || {
             let _room = room;
-            (name.as_str(), port).to_socket_addrs().map(Vec::from_iter)
+            look_up(&name, port)
         });
-        match looked_up.await {
-            Ok(Ok(addresses)) => Ok(addresses),
-            Ok(Err(error)) => {
+        match timeout_at(deadline, looked_up).await {
+            Ok(Ok(Ok(addresses))) if !addresses.is_empty() => Ok(addresses),
+            Ok(Ok(Ok(_none))) => Err(Outcome::Name),
+            Ok(Ok(Err(error))) => {
                 tracing::debug!(%error, "a name did not resolve");
                 Err(Outcome::Name)
             }
-            Err(_stopping) => Err(Outcome::NotAsked),
+            Ok(Err(_stopping)) => Err(Outcome::NotAsked),
+            Err(_elapsed) => Err(Outcome::Name),
         }
     }
 }
@@ -119,14 +143,12 @@ pub async fn resolve(
     names: &Names,
     allow: &AllowList,
     endpoint: &Endpoint,
+    deadline: Instant,
 ) -> Result<Vec<SocketAddr>, Outcome> {
     let found = match &endpoint.host {
         Host::Address(address) => vec![SocketAddr::new(*address, endpoint.port)],
-        Host::Name(name) => names.look_up(name.clone(), endpoint.port).await?,
+        Host::Name(name) => names.look_up(name.clone(), endpoint.port, deadline).await?,
     };
-    if found.is_empty() {
-        return Err(Outcome::Name);
-    }
     let mut permitted = Vec::new();
     for address in found {
         match allow.permits(address.ip()) {
@@ -145,7 +167,7 @@ pub async fn resolve(
 pub async fn connect(addresses: &[SocketAddr]) -> Result<(TcpStream, i64), Outcome> {
     let mut first = None;
     for address in addresses {
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         match TcpStream::connect(address).await {
             Ok(stream) => return Ok((stream, super::micros(started.elapsed()))),
             Err(error) => {

@@ -6,7 +6,7 @@
 
 pub mod tls;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use rustls_pki_types::ServerName;
 use tls::HandshakeRecord;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 use tokio_rustls::TlsConnector;
 
@@ -103,18 +103,17 @@ impl HttpProbe {
 
     async fn ask(&self, target: &Target) -> Found {
         let mut found = Found::default();
-        let asked = timeout(self.group.timeout, self.exchange(target, &mut found)).await;
+        let asked = self.resolve_and_ask(target, &mut found).await;
         found.outcome = Some(match asked {
-            Ok(Ok(())) if found.status.is_some_and(|status| status >= 500) => Outcome::Failed,
-            Ok(Ok(())) => Outcome::Ok,
-            Ok(Err(outcome)) => outcome,
-            Err(_elapsed) => Outcome::Timeout,
+            Ok(()) if found.status.is_some_and(|status| status >= 500) => Outcome::Failed,
+            Ok(()) => Outcome::Ok,
+            Err(outcome) => outcome,
         });
         if let Some(tls) = &target.tls {
             let seen = tls.record.take();
             found.certificate_expiry = seen.not_after;
-            if let Some(reason) = seen.refusal {
-                tracing::info!(target = ?target.authority, reason, "a certificate is not valid");
+            if let Some(reason) = seen.new_refusal {
+                tracing::info!(target = ?target.authority, ?reason, "a certificate is not valid");
             }
         }
         found
@@ -122,35 +121,43 @@ impl HttpProbe {
 
     /// Fills `found` phase by phase, so that what was measured before a failure or the time limit
     /// stays.
-    async fn exchange(&self, target: &Target, found: &mut Found) -> Result<(), Outcome> {
+    async fn resolve_and_ask(&self, target: &Target, found: &mut Found) -> Result<(), Outcome> {
         let started = Instant::now();
-        let addresses = dial::resolve(&self.env.names, &self.env.allow, &target.endpoint).await?;
+        let deadline = started + self.group.timeout;
+        let (names, allow) = (&self.env.names, &self.env.allow);
+        let addresses = dial::resolve(names, allow, &target.endpoint, deadline).await?;
         if matches!(target.endpoint.host, Host::Name(_)) {
             found.name = Some(super::micros(started.elapsed()));
         }
-        let (stream, connect_us) = dial::connect(&addresses).await?;
-        found.connect = Some(connect_us);
-        // The request is one small segment: waiting to fill it would be measured.
-        stream.set_nodelay(true).map_err(|_| Outcome::NotAsked)?;
-        match &target.tls {
-            None => request(stream, target, found).await?,
-            Some(tls) => {
-                let handshake = Instant::now();
-                let stream = tls.connector.connect(tls.name.clone(), stream).await;
-                let stream = stream.map_err(|error| {
-                    tracing::debug!(target = ?target.authority, %error, "TLS failed");
-                    Outcome::Tls
-                })?;
-                found.tls = Some(super::micros(handshake.elapsed()));
-                request(stream, target, found).await?;
-            }
-        }
+        timeout_at(deadline, target.ask(&addresses, found))
+            .await
+            .unwrap_or(Err(Outcome::Timeout))?;
         found.total = Some(super::micros(started.elapsed()));
         Ok(())
     }
 }
 
 impl Target {
+    async fn ask(&self, addresses: &[SocketAddr], found: &mut Found) -> Result<(), Outcome> {
+        let (stream, connect_us) = dial::connect(addresses).await?;
+        found.connect = Some(connect_us);
+        // The request is one small segment: waiting to fill it would be measured.
+        stream.set_nodelay(true).map_err(|_| Outcome::NotAsked)?;
+        match &self.tls {
+            None => request(stream, self, found).await,
+            Some(tls) => {
+                let handshake = Instant::now();
+                let stream = tls.connector.connect(tls.name.clone(), stream).await;
+                let stream = stream.map_err(|error| {
+                    tracing::debug!(target = ?self.authority, ?error, "TLS failed");
+                    Outcome::Tls
+                })?;
+                found.tls = Some(super::micros(handshake.elapsed()));
+                request(stream, self, found).await
+            }
+        }
+    }
+
     fn new(url: &str, env: &Env) -> Result<Self, BuildError> {
         let refused = || BuildError::Url(url.to_owned());
         if url.len() > MAX_URL_LEN {

@@ -32,7 +32,9 @@ use crate::plan::{Group, Metric};
 /// Requests that leave in one go. A wake-up of the processor costs several times a packet; a larger
 /// batch would delay the stamps of its last replies.
 const BATCH: usize = 8;
-/// Between two batches.
+/// Between two batches of the whole agent. With [`BATCH`] it bounds what a receive buffer must
+/// hold while its reader waits for a processor: without a common pace, groups whose rounds
+/// coincide lose answers on this very machine.
 const BATCH_GAP: Duration = Duration::from_millis(1);
 /// Requests without their answer, at most; the next batch waits for room.
 const MAX_IN_FLIGHT: usize = 512;
@@ -53,6 +55,8 @@ pub struct Pinger {
     /// Shared by all targets: a datagram socket has no identifier to tell two groups' requests to
     /// one target apart.
     sequence: AtomicU16,
+    /// When the next batch may leave.
+    next_batch: Mutex<Instant>,
 }
 
 #[derive(Default)]
@@ -84,6 +88,7 @@ impl Pinger {
             prefer,
             identifier: PingIdentifier(rand::random()),
             sequence: AtomicU16::new(rand::random()),
+            next_batch: Mutex::new(Instant::now()),
         }
     }
 
@@ -117,6 +122,14 @@ impl Pinger {
             }
         }
         socket.client.clone()
+    }
+
+    /// When a batch that is ready now may leave. Time that passed unused is not made up for.
+    fn slot(&self) -> Instant {
+        let mut next = self.next_batch.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = Instant::now().max(*next);
+        *next = slot + BATCH_GAP;
+        slot
     }
 
     async fn ping(&self, client: &Client, target: IpAddr, ask: Ask<'_>) -> Reply {
@@ -248,20 +261,24 @@ impl IcmpProbe {
         let ask = Ask { timeout: self.group.timeout, payload: &self.payload };
         let mut in_flight = FuturesUnordered::new();
         let started = Instant::now();
-        let mut due = started;
         for turn in 0..self.count {
-            due = due.max(started + self.spacing * u32::from(turn));
+            let mut due = started + self.spacing * u32::from(turn);
             for batch in askable.chunks(BATCH) {
+                let mut has_slot = false;
                 loop {
                     let room = in_flight.len() < MAX_IN_FLIGHT;
-                    // Not biased to the timer: answers are taken, and requests leave, first.
+                    // Requests that were pushed leave, and answers are taken, before the next batch.
                     tokio::select! {
                         biased;
                         Some((index, turn, reply)) = in_flight.next() => {
                             let burst: &mut Burst = &mut bursts[index];
                             burst.note(turn, reply);
                         }
-                        () = sleep_until(due), if room => break,
+                        () = sleep_until(due), if room && !has_slot => {
+                            due = pinger.slot();
+                            has_slot = true;
+                        }
+                        () = sleep_until(due), if has_slot => break,
                     }
                 }
                 for (index, target, client) in batch {
@@ -269,7 +286,6 @@ impl IcmpProbe {
                         (*index, usize::from(turn), pinger.ping(client, *target, ask).await)
                     });
                 }
-                due += BATCH_GAP;
             }
         }
         while let Some((index, turn, reply)) = in_flight.next().await {

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use self::{
     get::{Instances, MAX_OBJECTS},
+    inventory::Learnt,
     object::Object,
     pace::Pace,
     session::{Fault, Request, Session},
@@ -234,8 +235,8 @@ impl SnmpProbe {
             self.inventory_due_ns = now_ns.saturating_add(nanoseconds(INVENTORY_RETRY));
             self.pace.reset();
             match inventory::read(&mut session, &mut self.pace, self.group_id).await {
-                Ok(inventory) => {
-                    if !inventory.truncated {
+                Ok(Learnt { inventory, fault }) => {
+                    if fault.is_none() {
                         self.inventory_due_ns =
                             now_ns.saturating_add(nanoseconds(INVENTORY_PERIOD));
                         self.rows = inventory.interfaces.iter().map(|of| of.if_index).collect();
@@ -342,6 +343,12 @@ async fn walk_tables(
         .iter()
         .map(|table| Column::new(table.object.base, table.first(), table.last()))
         .collect();
+    // Before the first inventory, the wanted rows are all that is known.
+    let wanted: Vec<u32> = match tables.iter().max_by_key(|table| table.rows.len()) {
+        Some(table) if rows.is_empty() => table.rows.iter().map(|(index, _)| *index).collect(),
+        _ => Vec::new(),
+    };
+    let rows = if rows.is_empty() { &wanted } else { rows };
     let mut next = [0_usize; MAX_OBJECTS];
     walk::walk(session, pace, &mut columns, walk::NUMBER_BYTES, rows, &mut |at, index, value| {
         let (table, next) = (&tables[at], &mut next[at]);

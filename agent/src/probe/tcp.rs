@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     BuildError, Cell, Changes, Outcome, Probe, ProbeError, Round,
@@ -44,11 +44,13 @@ impl TcpProbe {
     }
 
     async fn attempt(&self, target: &Endpoint) -> Found {
-        let attempt = async {
-            let addresses = dial::resolve(&self.env.names, &self.env.allow, target).await?;
-            dial::connect(&addresses).await
+        let deadline = Instant::now() + self.group.timeout;
+        let (names, allow) = (&self.env.names, &self.env.allow);
+        let addresses = match dial::resolve(names, allow, target, deadline).await {
+            Ok(addresses) => addresses,
+            Err(outcome) => return Found { outcome, connect_us: None },
         };
-        match timeout(self.group.timeout, attempt).await {
+        match timeout_at(deadline, dial::connect(&addresses)).await {
             Ok(Ok((_stream, connect_us))) => {
                 Found { outcome: Outcome::Ok, connect_us: Some(connect_us) }
             }

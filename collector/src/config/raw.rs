@@ -7,13 +7,18 @@ use std::{
     time::Duration,
 };
 
-use domain::{metric, target::Role};
+use domain::{
+    alert::rules::{self, Rule},
+    metric,
+    target::Role,
+};
+use jiff::SignedDuration;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
     Agents, Alerts, Config, MAX_REFERENCES, MAX_THRESHOLDS, References, Retention, Smtp, SmtpTls,
-    Threshold, fault::Fault,
+    fault::Fault,
 };
 
 /// Port of the agents' listener.
@@ -66,9 +71,8 @@ struct RawSmtp {
 struct RawAlerts {
     silence_after_s: Option<Spanned<u32>>,
     start_grace_s: Option<Spanned<u32>>,
-    down_rounds: Option<Spanned<u32>>,
-    down_window: Option<Spanned<u32>>,
-    threshold: Option<Vec<Spanned<RawThreshold>>>,
+    default_rules: Option<bool>,
+    threshold: Vec<Spanned<RawThreshold>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -288,41 +292,17 @@ fn smtp(raw: &RawSmtp, checker: &mut Checker) -> Option<Smtp> {
 
 fn alerts(raw: &RawAlerts, checker: &mut Checker) -> Alerts {
     let seconds = |n: u32| Duration::from_secs(u64::from(n));
-    let down_window = checker.within(raw.down_window.as_ref(), 3, 1, 20);
-    let down_rounds = checker.within(raw.down_rounds.as_ref(), 2, 1, 20);
-    if let Some(at) = raw.down_rounds.as_ref().or(raw.down_window.as_ref())
-        && down_rounds > down_window
-    {
-        checker.fault(at, "down_rounds is larger than down_window");
-    }
-    let thresholds = match &raw.threshold {
-        None => default_thresholds(),
-        Some(list) => {
-            checker.few(list, MAX_THRESHOLDS);
-            list.iter().filter_map(|raw| threshold(raw, checker)).collect()
-        }
-    };
+    checker.few(&raw.threshold, MAX_THRESHOLDS);
+    let mut rules = if raw.default_rules == Some(false) { Vec::new() } else { rules::defaults() };
+    rules.extend(raw.threshold.iter().filter_map(|raw| threshold(raw, checker)));
     Alerts {
         silence: seconds(checker.within(raw.silence_after_s.as_ref(), 300, 10, 86_400)),
         start_grace: seconds(checker.within(raw.start_grace_s.as_ref(), 300, 0, 86_400)),
-        down_rounds,
-        down_window,
-        thresholds,
+        rules,
     }
 }
 
-/// Loss that people feel on the way out of the school, for five minutes.
-fn default_thresholds() -> Vec<Threshold> {
-    vec![Threshold {
-        metric: 2,
-        roles: vec![Role::Gateway, Role::Hop, Role::Reference],
-        raise: 0.2,
-        clear: 0.05,
-        hold: Duration::from_mins(5),
-    }]
-}
-
-fn threshold(raw: &Spanned<RawThreshold>, checker: &mut Checker) -> Option<Threshold> {
+fn threshold(raw: &Spanned<RawThreshold>, checker: &mut Checker) -> Option<Rule> {
     let RawThreshold { metric: name, roles, raise, clear, hold_s } = raw.get_ref();
     let metric = metric::by_name(name.get_ref());
     match metric {
@@ -352,13 +332,8 @@ fn threshold(raw: &Spanned<RawThreshold>, checker: &mut Checker) -> Option<Thres
         checker.fault(clear, "expected another value than raise, or the alert would flap");
     }
     let hold = checker.within(Some(hold_s), 0, 0, 86_400);
-    Some(Threshold {
-        metric: metric?.number,
-        roles,
-        raise: high,
-        clear: low,
-        hold: Duration::from_secs(u64::from(hold)),
-    })
+    let hold = SignedDuration::from_secs(hold.into());
+    Some(Rule::on_metric(metric?, roles, high, low, hold))
 }
 
 fn references(raw: &RawReferences, checker: &mut Checker) -> References {

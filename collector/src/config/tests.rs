@@ -53,7 +53,6 @@ from = "vigie at example.fr"
 username_file = "/etc/vigie/smtp.user"
 [alerts]
 silence_after_s = 1
-down_rounds = 4
 [[alerts.threshold]]
 metric = "icmp_los"
 roles = ["gatway"]

@@ -1,1 +1,149 @@
-//! The embedded backend.
+//! The embedded backend: one SQLite file, one writing thread, a few readers.
+//!
+//! The writing thread owns the only connection that writes and is the only one that checkpoints
+//! (SQLite's WAL-reset defect needs two). Everything that must change together (records, what was
+//! seen of them, watermarks) is in the one file, because SQLite commits across files are not atomic.
+//!
+//! [`SqliteStore::read`] and [`SqliteStore::write`] are how the parts of this backend reach the
+//! database: a closure with a snapshot, or with a transaction on the writing thread.
+
+mod files;
+mod lanes;
+mod open;
+mod readers;
+mod seen;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread::JoinHandle,
+};
+
+use rusqlite::{Connection, Transaction};
+
+use crate::{Result, StoreError};
+use readers::Readers;
+use writer::{Caches, Queue};
+
+pub(crate) use writer::Counters;
+
+/// Pages of a new file, bytes. A record of 200 samples is about 1 KB and stays within its leaf; the
+/// larger the page, the more is rewritten for each record of another lane.
+pub const PAGE_BYTES: u32 = 4096;
+
+/// The store in one SQLite file.
+pub struct SqliteStore {
+    path: PathBuf,
+    queue: Arc<Queue>,
+    readers: Arc<Readers>,
+    counters: Arc<Counters>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it; its directory must exist. Runs what migrations are missing.
+    ///
+    /// Blocks: for milliseconds, but for a check of the whole file (about 1 s per GB) when the last
+    /// use did not end cleanly.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] when the file is damaged, of another program, of a newer version, in
+    /// use by another process, or can not be read or written. The file is then left as it is.
+    pub fn open(path: &Path) -> Result<Self> {
+        let opened = open::open(path)?;
+        let counters = Arc::new(Counters::default());
+        let queue = Arc::new(Queue::new(Arc::clone(&counters)));
+        let writer = writer::start(opened, Arc::clone(&queue), Arc::clone(&counters))
+            .map_err(|source| open::unusable(path, source))?;
+        let readers = Arc::new(Readers::new(path.to_owned()));
+        Ok(Self { path: path.to_owned(), queue, readers, counters, writer: Some(writer) })
+    }
+
+    /// Finishes what is queued, empties the write-ahead log and closes the file. Dropping the store
+    /// does the same.
+    pub async fn close(self) {
+        // Joining the thread blocks for as long as its last commits take.
+        if tokio::task::spawn_blocking(move || drop(self)).await.is_err() {
+            tracing::error!("closing the store failed");
+        }
+    }
+
+    /// Path of the database file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Counts of the writing thread, for the metrics page.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Frames now in the write-ahead log, in bytes.
+    pub(crate) fn wal_bytes(&self) -> u64 {
+        self.counters.wal_pages.load(Relaxed) * u64::from(PAGE_BYTES)
+    }
+
+    /// Runs a question on a snapshot of the database, on a blocking thread, for at most
+    /// [`readers::QUERY_LIMIT`]. `action` completes "cannot … in the database".
+    pub(crate) async fn read<T, F>(&self, action: &'static str, question: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        Readers::run(&self.readers, action, question).await
+    }
+
+    /// Runs one transaction on the writing thread, ahead of waiting ingest batches; it is committed
+    /// (fsync included) when this returns `Ok`, and undone when `change` fails. Keep it to some ten
+    /// milliseconds: no record is committed meanwhile.
+    pub(crate) async fn write<T, F>(&self, action: &'static str, change: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+    {
+        self.write_then(action, change, |_, _| ()).await
+    }
+
+    /// As [`Self::write`]; `after` then brings the writing thread's caches up to date, before any
+    /// record is looked at again.
+    async fn write_then<T, F, A>(&self, action: &'static str, change: F, after: A) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+        A: FnOnce(&mut Caches, &T) + Send + 'static,
+    {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.queue
+            .control(Box::new(move |writer| {
+                let outcome = writer.transact(action, change);
+                if let Ok(value) = &outcome {
+                    after(writer.caches(), value);
+                }
+                // A caller that went away needs no answer; what it asked for is done.
+                let _gone = reply.send(outcome);
+            }))
+            .await?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.readers.close();
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writing thread ended by a panic");
+        }
+    }
+}
+
+/// Turns a failure of SQLite into the store's error; `action` completes "cannot … in the database".
+pub(crate) fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
+    move |source| StoreError::Failed { action, source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -66,8 +66,9 @@ impl Trust {
 pub struct Seen {
     /// `notAfter`, seconds since the Unix epoch.
     pub not_after: Option<i64>,
-    /// Why the certificate was refused.
-    pub refusal: Option<String>,
+    /// Why the certificate was refused, unless the one before was refused for the same reason.
+    /// Quotes the certificate: a stranger's text.
+    pub new_refusal: Option<String>,
 }
 
 /// Checks certificates as strictly as any client, and remembers the last one seen, valid or not.
@@ -76,6 +77,7 @@ pub struct HandshakeRecord {
     provider: Arc<CryptoProvider>,
     strict: Option<Arc<WebPkiServerVerifier>>,
     seen: Mutex<Seen>,
+    refusal: Mutex<Option<String>>,
 }
 
 impl HandshakeRecord {
@@ -86,6 +88,7 @@ impl HandshakeRecord {
             provider: Arc::clone(&trust.provider),
             strict: trust.verifier(),
             seen: Mutex::default(),
+            refusal: Mutex::default(),
         })
     }
 
@@ -134,10 +137,12 @@ impl ServerCertVerifier for HandshakeRecord {
             ),
             None => Err(rustls::CertificateError::UnknownIssuer.into()),
         };
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen {
-            not_after: not_after(end_entity),
-            refusal: verdict.as_ref().err().map(ToString::to_string),
-        };
+        let refusal = verdict.as_ref().err().map(ToString::to_string);
+        let mut known = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        let new_refusal = refusal.clone().filter(|_| refusal != *known);
+        *known = refusal;
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
+            Seen { not_after: not_after(end_entity), new_refusal };
         verdict
     }
 

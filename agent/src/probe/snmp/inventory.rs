@@ -40,13 +40,20 @@ const IF_NAME: usize = 0;
 const IF_DESCR: usize = 1;
 const TEXTS: [Base; 3] = [Base::if_x_table(1), Base::if_table(2), Base::if_x_table(18)];
 
-/// Reads the system group and the interfaces. A table that failed half way is reported as far as it
-/// came, and as truncated; an error means that nothing was learnt.
+/// What was learnt, and what ended it early.
+pub(super) struct Learnt {
+    pub(super) inventory: SnmpInventory,
+    /// A table failed half way; asking again may bring more. A cap is no fault.
+    pub(super) fault: Option<Fault>,
+}
+
+/// Reads the system group and the interfaces. A table that was capped or failed half way is reported
+/// as far as it came, and as truncated; an error means that nothing was learnt.
 pub(super) async fn read(
     session: &mut Session<'_>,
     pace: &mut Pace,
     group: u32,
-) -> Result<SnmpInventory, Fault> {
+) -> Result<Learnt, Fault> {
     let mut system = System::default();
     get::get(session, pace, &mut system).await?;
 
@@ -64,6 +71,7 @@ pub(super) async fn read(
     })
     .await;
     truncated |= !matches!(numbers, Ok(Extent::Whole));
+    let mut fault = numbers.err();
 
     // Known rows let an unreadable text be stepped over.
     let rows: Vec<u32> = interfaces.keys().copied().collect();
@@ -92,9 +100,10 @@ pub(super) async fn read(
             })
             .await;
         truncated |= !matches!(texts, Ok(Extent::Whole));
+        fault = fault.or(texts.err());
     }
 
-    Ok(SnmpInventory {
+    let inventory = SnmpInventory {
         group,
         sys_descr: system.descr,
         sys_object_id: system.object_id,
@@ -102,7 +111,8 @@ pub(super) async fn read(
         sys_location: system.location,
         interfaces: interfaces.into_values().collect(),
         truncated,
-    })
+    };
+    Ok(Learnt { inventory, fault })
 }
 
 fn set_number(interface: &mut Interface, at: usize, value: &Value<'_>) {

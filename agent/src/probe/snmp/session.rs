@@ -180,16 +180,39 @@ impl<'a> Session<'a> {
         match timeout_at(self.deadline, opening).await {
             Err(_elapsed) => Err(Fault::OutOfTime),
             Ok(Ok(session)) => Ok(session),
-            Ok(Err(error)) => Err(
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable
-                ) {
-                    Fault::Unreachable
-                } else {
-                    Fault::Socket(error)
-                },
-            ),
+            Ok(Err(error)) => Err(unopened(error)),
         }
+    }
+}
+
+/// What it means that no socket could be opened and connected.
+fn unopened(error: io::Error) -> Fault {
+    let no_route = [io::ErrorKind::NetworkUnreachable, io::ErrorKind::HostUnreachable];
+    if no_route.contains(&error.kind()) { Fault::Unreachable } else { Fault::Socket(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_route_is_the_targets_and_a_missing_socket_is_ours() {
+        for kind in [io::ErrorKind::NetworkUnreachable, io::ErrorKind::HostUnreachable] {
+            assert_eq!(unopened(kind.into()).outcome(), Outcome::Unreachable);
+        }
+        assert_eq!(unopened(io::ErrorKind::OutOfMemory.into()).outcome(), Outcome::NotAsked);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_once_the_round_is_over() {
+        let device = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        device.set_nonblocking(true).expect("a socket option");
+        let community = Secret("public".into());
+        let address = device.local_addr().expect("bound");
+        let mut session = Session::new(address, &community, Duration::from_secs(1), Instant::now());
+        let name = Oid::new((&[0x2b_u8, 6][..]).into());
+        let asked = session.exchange(Request::Next(&name), |_| Some(())).await;
+        assert!(matches!(asked, Err(Fault::OutOfTime)));
+        assert!(device.recv(&mut [0; 8]).is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock));
     }
 }

@@ -88,3 +88,37 @@ fn no_datagram_of_the_list_breaks_the_decoder() {
         assert_eq!(decode_reply(bytes), 0);
     }
 }
+
+/// A right reply: `sysUpTime.0`, then `ifHCInOctets.1`.
+const REPLY: [u8; 69] = [
+    0x30, 0x43, 0x02, 0x01, 0x01, 0x04, 0x06, b'p', b'u', b'b', b'l', b'i', b'c', 0xa2, 0x36, 0x02,
+    0x04, 0x11, 0x22, 0x33, 0x44, 0x02, 0x01, 0x00, 0x02, 0x01, 0x00, 0x30, 0x28, 0x30, 0x0e, 0x06,
+    0x08, 0x2b, 0x06, 0x01, 0x02, 0x01, 0x01, 0x03, 0x00, 0x43, 0x02, 0x30, 0x39, 0x30, 0x16, 0x06,
+    0x0b, 0x2b, 0x06, 0x01, 0x02, 0x01, 0x1f, 0x01, 0x01, 0x01, 0x06, 0x01, 0x46, 0x07, 0x01, 0x02,
+    0x03, 0x04, 0x05, 0x06, 0x07,
+];
+
+#[test]
+fn a_right_reply_is_decoded_whole() {
+    assert_eq!(decode_reply(&REPLY), 2);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_break_the_decoder(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+        // More values than this do not fit.
+        proptest::prop_assert!(decode_reply(&bytes) <= bytes.len() / 6);
+    }
+
+    #[test]
+    fn no_damage_breaks_the_decoder(
+        damage in proptest::collection::vec((0..REPLY.len(), proptest::num::u8::ANY), 1..6),
+        keep in 0..=REPLY.len(),
+    ) {
+        let mut bytes = REPLY;
+        for (at, byte) in damage {
+            bytes[at] = byte;
+        }
+        proptest::prop_assert!(decode_reply(&bytes[..keep]) <= keep / 6);
+    }
+}

@@ -1,6 +1,6 @@
 //! From what is known of a site now to the incidents that begin and end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
@@ -26,6 +26,8 @@ pub struct SiteView<'a> {
     pub targets: &'a [Target],
     /// Last rounds by target.
     pub rounds: &'a BTreeMap<TargetId, Rounds>,
+    /// Targets that ever answered, in this life of the collector or before.
+    pub answered: &'a BTreeSet<TargetId>,
     /// Newest sign of life of any of its active agents; `None` when it has no active agent.
     pub heard: Option<Timestamp>,
     /// Thresholds passed now.
@@ -182,7 +184,7 @@ fn decide_targets(
         };
         let cause = format!("down:{}", target.id);
         match (placed, open(view, &cause)) {
-            (Placed::State(TargetState::Down), None) if may_alert(target, rounds) => {
+            (Placed::State(TargetState::Down), None) if may_alert(view, target) => {
                 decisions.push(open_down(target, rounds, &cause, now, clock));
             }
             (Placed::State(TargetState::Up), Some(incident)) => {
@@ -200,7 +202,7 @@ fn decide_targets(
 
 /// Whether a target that fails makes an incident. What the ladder found by itself must have answered
 /// once: many routers never answer, and are not broken.
-fn may_alert(target: &Target, rounds: &Rounds) -> bool {
+fn may_alert(view: &SiteView<'_>, target: &Target) -> bool {
     match target.spec.role {
         Role::Equipment | Role::Service => true,
         Role::Host
@@ -208,7 +210,10 @@ fn may_alert(target: &Target, rounds: &Rounds) -> bool {
         | Role::Hop
         | Role::Resolver
         | Role::Collector
-        | Role::Reference => rounds.last_good().is_some(),
+        | Role::Reference => {
+            view.answered.contains(&target.id)
+                || view.rounds.get(&target.id).is_some_and(|rounds| rounds.last_good().is_some())
+        }
     }
 }
 

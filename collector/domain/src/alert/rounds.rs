@@ -39,7 +39,7 @@ pub enum TargetState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rounds {
     /// Oldest first, at most [`WINDOW`].
-    rounds: Vec<Seen>,
+    window: Vec<Seen>,
     last_good: Option<Timestamp>,
     first_bad: Option<Timestamp>,
     first_good: Option<Timestamp>,
@@ -66,10 +66,10 @@ impl Rounds {
     /// history, never the present.
     pub fn push(&mut self, seen: Seen) {
         let Some(good) = is_good(seen.outcome) else { return };
-        if self.rounds.last().is_some_and(|last| seen.at <= last.at) {
+        if self.window.last().is_some_and(|last| seen.at <= last.at) {
             return;
         }
-        let was_good = self.rounds.last().and_then(|last| is_good(last.outcome));
+        let was_good = self.window.last().and_then(|last| is_good(last.outcome));
         if good {
             self.last_good = Some(seen.at);
             if was_good != Some(true) {
@@ -78,10 +78,10 @@ impl Rounds {
         } else if was_good != Some(false) {
             self.first_bad = Some(seen.at);
         }
-        if self.rounds.len() == WINDOW {
-            self.rounds.remove(0);
+        if self.window.len() == WINDOW {
+            self.window.remove(0);
         }
-        self.rounds.push(seen);
+        self.window.push(seen);
     }
 
     /// Up, down or unknown; never [`TargetState::Unreachable`], which takes the topology.
@@ -90,10 +90,10 @@ impl Rounds {
         if !self.is_fresh(now, period) {
             return TargetState::Unknown;
         }
-        let bad = self.rounds.iter().filter(|seen| is_good(seen.outcome) == Some(false)).count();
+        let bad = self.window.iter().filter(|seen| is_good(seen.outcome) == Some(false)).count();
         if bad >= NEEDED {
             TargetState::Down
-        } else if bad == self.rounds.len() {
+        } else if bad == self.window.len() {
             // One failed round and nothing else: not enough to say anything.
             TargetState::Unknown
         } else {
@@ -102,7 +102,7 @@ impl Rounds {
     }
 
     fn is_fresh(&self, now: Timestamp, period: SignedDuration) -> bool {
-        self.rounds
+        self.window
             .last()
             .is_some_and(|last| now.duration_since(last.at) <= period * FRESH_PERIODS + TRANSIT)
     }
@@ -110,13 +110,13 @@ impl Rounds {
     /// Newest round.
     #[must_use]
     pub fn latest(&self) -> Option<Seen> {
-        self.rounds.last().copied()
+        self.window.last().copied()
     }
 
     /// The rounds looked at, oldest first.
     #[must_use]
     pub fn rounds(&self) -> &[Seen] {
-        &self.rounds
+        &self.window
     }
 
     /// Newest round in which the target answered.

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::{
     alert::{rounds::Seen, rules},
@@ -54,13 +56,21 @@ struct World {
     site: Site,
     targets: Vec<Target>,
     rounds: BTreeMap<TargetId, Rounds>,
+    answered: BTreeSet<TargetId>,
     open: Vec<Incident>,
     closed: u32,
 }
 
 impl World {
     fn new(targets: Vec<Target>) -> Self {
-        Self { site: site(), targets, rounds: BTreeMap::new(), open: Vec::new(), closed: 0 }
+        Self {
+            site: site(),
+            targets,
+            rounds: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            open: Vec::new(),
+            closed: 0,
+        }
     }
 
     fn evaluate(&mut self, heard: Option<i64>, firing: &[Firing<'_>], now: i64) -> Vec<Decision> {
@@ -68,6 +78,7 @@ impl World {
             site: &self.site,
             targets: &self.targets,
             rounds: &self.rounds,
+            answered: &self.answered,
             heard: heard.map(at),
             firing,
             open: &self.open,
@@ -171,6 +182,9 @@ fn a_router_that_never_answered_is_not_broken_but_a_declared_device_is() {
     world.rounds.insert(TargetId(2), rounds("!!!!"));
     let decisions = world.evaluate(Some(30), &[], 31);
     assert!(matches!(decisions.as_slice(), [Decision::Open { target: Some(TargetId(2)), .. }]));
+    world.answered.insert(TargetId(1));
+    let decisions = world.evaluate(Some(30), &[], 31);
+    assert!(matches!(decisions.as_slice(), [Decision::Open { target: Some(TargetId(1)), .. }]));
 }
 
 #[test]
@@ -187,8 +201,9 @@ fn a_withdrawn_target_closes_its_incident_without_claiming_a_repair() {
 #[test]
 fn a_passed_threshold_is_told_once_per_instance() {
     let mut world = World::new(vec![target(1, Role::Host, None)]);
+    let rules = rules::defaults();
     let firing = |instance: &str| Firing {
-        rule: &rules::DEFAULT[0],
+        rule: &rules[0],
         target: TargetId(1),
         instance: instance.to_owned(),
         since: at(0),

@@ -1,0 +1,174 @@
+//! The evaluator: on each tick from what was measured to what is told.
+//!
+//! It hears of committed rounds through the feed, keeps the last few of each target in memory, asks
+//! `domain::alert` what they mean and saves the decisions with their mails in one transaction. Late
+//! data and data of unsure time never reach it: they rewrite history, not the present.
+
+mod world;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use domain::{
+    alert::evaluate::{Decision, Settings, close_threshold, evaluate},
+    contractor::Contractor,
+    id::SiteId,
+    incident::Incident,
+    site::Site,
+};
+use jiff::{SignedDuration, Timestamp};
+use store::{Evaluation, NewIncident, NewMail, StoreError};
+use tokio::{sync::watch, time};
+
+use crate::{context::Context, feed::FeedReader};
+use world::World;
+
+/// Time between two evaluations.
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks between two looks at every site: silence has no data to wake the evaluator.
+const SWEEP_TICKS: u64 = 5;
+/// Ticks between two readings of sites, agents and targets from the store.
+const REFRESH_TICKS: u64 = 30;
+/// Items taken from the feed in one go, so that a flood can not starve the ticks.
+const FEED_BURST: usize = 4_096;
+/// Lot of the contractor of sites without one of their own.
+const EVERY_LOT: &str = "*";
+
+/// Evaluates until `stop` says so or ingest has ended.
+pub async fn run(context: Context, mut feed: FeedReader, mut stop: watch::Receiver<bool>) {
+    let grace = i64::try_from(context.config.alerts.start_grace.as_secs()).unwrap_or(i64::MAX);
+    let mut world = World::new(context.clock.now() + SignedDuration::from_secs(grace));
+    let mut tick = time::interval(TICK);
+    tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    let mut ticks = 0_u64;
+    loop {
+        tokio::select! {
+            item = feed.next() => {
+                let Some(item) = item else { return };
+                world.hear(&context, item).await;
+                for _ in 0..FEED_BURST {
+                    let Some(item) = feed.try_next() else { break };
+                    world.hear(&context, item).await;
+                }
+            }
+            _ = tick.tick() => {
+                if ticks.is_multiple_of(REFRESH_TICKS) || world.is_stale() {
+                    world.refresh(&context).await;
+                }
+                if feed.take_resync() {
+                    tracing::warn!("evaluator fell behind, rounds were skipped");
+                }
+                step(&context, &mut world, ticks.is_multiple_of(SWEEP_TICKS)).await;
+                ticks += 1;
+            }
+            // A dropped sender means that the process is ending.
+            _ = stop.changed() => return,
+        }
+    }
+}
+
+/// One evaluation: of every site in a sweep, else of the sites that were heard since the last.
+async fn step(context: &Context, world: &mut World, sweep: bool) {
+    let started = time::Instant::now();
+    let now = context.clock.now();
+    let alerts = &context.config.alerts;
+    let silence = SignedDuration::try_from(alerts.silence).unwrap_or(SignedDuration::MAX);
+    let settings = Settings { silence };
+    if sweep {
+        world.notice_life(context);
+    }
+    let mut evaluation = Evaluation { at: Some(now), ..Evaluation::default() };
+    for site in world.take_dirty(sweep) {
+        let firing = world.firing(&alerts.rules, site);
+        let Some(view) = world.view(site, &firing, now) else { continue };
+        let mut decisions = evaluate(&view, settings, now);
+        for (incident, alert) in world.cleared(&alerts.rules, site) {
+            let (rule, reading) = (&alerts.rules[alert.rule], alert.reading);
+            decisions.push(close_threshold(incident, view.site, rule, reading, alert.at));
+        }
+        let mut told = BTreeSet::new();
+        for decision in decisions {
+            let recipient = contractor(view.site, world.contractors());
+            collect(&mut evaluation, view.site, view.open, recipient, decision, &mut told);
+        }
+    }
+    evaluation.states = world.take_states();
+    if !evaluation.states.is_empty() || !evaluation.open.is_empty() || !evaluation.close.is_empty()
+    {
+        save(context, world, evaluation, now).await;
+    }
+    context.metrics.evaluation_seconds.observe(started.elapsed().as_secs_f64());
+}
+
+fn contractor<'a>(site: &Site, contractors: &'a [Contractor]) -> Option<&'a Contractor> {
+    let of = |lot: &str| contractors.iter().find(|contractor| contractor.lot == lot);
+    site.facts.lot.as_deref().and_then(of).or_else(|| of(EVERY_LOT))
+}
+
+fn collect(
+    evaluation: &mut Evaluation,
+    site: &Site,
+    open: &[Incident],
+    contractor: Option<&Contractor>,
+    decision: Decision,
+    told: &mut BTreeSet<i64>,
+) {
+    let mail = |transition: &str| {
+        let recipient = contractor.map(|contractor| contractor.email.clone());
+        recipient
+            .map(|recipient| NewMail { transition: transition.to_owned(), recipient })
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
+    match decision {
+        Decision::Open { key, target, kind, title, mut evidence, started_at } => {
+            if contractor.is_none() {
+                let lot = site.facts.lot.as_deref().unwrap_or("sans lot");
+                evidence.push(format!("Aucun courriel : pas de mainteneur déclaré ({lot})"));
+            }
+            let incident =
+                NewIncident { key, site: site.id, target, kind, title, evidence, started_at };
+            evaluation.open.push((incident, mail("open")));
+        }
+        // Two rules may end one incident in the same step; it ends once.
+        Decision::Close { incident, restored_at, evidence } if told.insert(incident.0) => {
+            if open.iter().any(|known| known.id == incident) {
+                evaluation.close.push((incident, restored_at, evidence, mail("close")));
+            }
+        }
+        Decision::Close { .. } => {}
+    }
+}
+
+async fn save(context: &Context, world: &mut World, evaluation: Evaluation, now: Timestamp) {
+    let closed: Vec<_> = evaluation.close.iter().map(|(id, ..)| *id).collect();
+    let sites: BTreeSet<SiteId> =
+        evaluation.open.iter().map(|(incident, _)| incident.site).collect();
+    let states = evaluation.states.clone();
+    match context.store.save_evaluation(evaluation).await {
+        Ok(opened) => {
+            for incident in &opened {
+                tracing::info!(
+                    incident = incident.reference,
+                    site = incident.site.0,
+                    kind = incident.kind.code(),
+                    delay_ms = now.duration_since(incident.started_at).as_millis(),
+                    "incident opened"
+                );
+            }
+            for id in &closed {
+                tracing::info!(incident = id.0, "incident closed");
+            }
+            context.metrics.incidents_opened.inc_by(opened.len() as u64);
+            context.metrics.incidents_closed.inc_by(closed.len() as u64);
+            world.saved(opened, &closed);
+        }
+        Err(error) => {
+            // Nothing was kept: the same decisions come again with the next step.
+            world.not_saved(states, &sites);
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot save an evaluation");
+            if matches!(error, StoreError::Closed) {
+                time::sleep(TICK).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! What the evaluator knows: sites, agents, targets and open incidents from the store, the last
+//! rounds and readings from the feed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use domain::{
+    agent::AgentStatus,
+    alert::{
+        evaluate::{Firing, SiteView, threshold_cause},
+        rounds::{Rounds, Seen, is_good},
+        rules::{Figure, Rule},
+        threshold::{Alert, AlertState},
+    },
+    contractor::Contractor,
+    id::{AgentId, GroupId, IncidentId, Layout, SiteId, TargetId},
+    incident::Incident,
+    metric::{self, Outcome},
+    site::Site,
+    target::{Series, Target},
+};
+use jiff::{SignedDuration, Timestamp};
+use store::{IncidentFilter, StoreError};
+
+use crate::{context::Context, feed::FeedItem};
+
+/// Layouts remembered at most; the cache starts anew beyond.
+const MAX_LAYOUTS: usize = 50_000;
+/// Open incidents read at the start; what is beyond is read again as these close.
+const MAX_OPEN: u32 = 10_000;
+/// Key of the state "this target answered once".
+const ANSWERED: &str = "answered:";
+
+/// Where in a layout a rule finds what it reads.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    rule: usize,
+    over: usize,
+    under: Option<usize>,
+}
+
+/// A layout, prepared for the rounds that come under it.
+#[derive(Debug)]
+struct Prepared {
+    columns: Vec<Series>,
+    outcomes: Vec<usize>,
+    readings: Vec<Reading>,
+}
+
+/// One watched figure of one target and instance.
+#[derive(Debug, Clone)]
+pub(super) struct Watched {
+    /// Index of the rule.
+    pub(super) rule: usize,
+    target: TargetId,
+    instance: String,
+    alert: Alert,
+    /// Newest reading.
+    pub(super) reading: f64,
+    /// Its time.
+    pub(super) at: Timestamp,
+}
+
+/// A site and what was heard of it.
+#[derive(Debug, Default)]
+struct Known {
+    targets: Vec<Target>,
+    rounds: BTreeMap<TargetId, Rounds>,
+    watched: BTreeMap<(usize, TargetId, String), Watched>,
+    open: Vec<Incident>,
+    heard: Option<Timestamp>,
+}
+
+/// Everything that the evaluator knows.
+#[derive(Debug)]
+pub(super) struct World {
+    /// Before this instant silence does not count: agents are coming back.
+    grace_until: Timestamp,
+    sites: HashMap<SiteId, Site>,
+    contractors: Vec<Contractor>,
+    agents: HashMap<AgentId, SiteId>,
+    known: HashMap<SiteId, Known>,
+    layouts: HashMap<(GroupId, Layout), Prepared>,
+    answered: BTreeSet<TargetId>,
+    new_states: Vec<(String, Option<String>)>,
+    dirty: HashSet<SiteId>,
+    stale: bool,
+    incidents_loaded: bool,
+}
+
+impl World {
+    pub(super) fn new(grace_until: Timestamp) -> Self {
+        Self {
+            grace_until,
+            sites: HashMap::new(),
+            contractors: Vec::new(),
+            agents: HashMap::new(),
+            known: HashMap::new(),
+            layouts: HashMap::new(),
+            answered: BTreeSet::new(),
+            new_states: Vec::new(),
+            dirty: HashSet::new(),
+            stale: true,
+            incidents_loaded: false,
+        }
+    }
+
+    /// True when something came that the last refresh did not know.
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    pub(super) fn contractors(&self) -> &[Contractor] {
+        &self.contractors
+    }
+
+    /// Reads sites, contractors, agents and targets, and once the open incidents.
+    pub(super) async fn refresh(&mut self, context: &Context) {
+        self.stale = false;
+        if let Err(error) = self.read(context).await {
+            self.stale = true;
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot read what to watch");
+        }
+    }
+
+    async fn read(&mut self, context: &Context) -> Result<(), StoreError> {
+        let store = &context.store;
+        // Everything is read before anything is replaced: a target that is missing for a moment
+        // would look withdrawn.
+        let (sites, contractors) = (store.sites().await?, store.contractors().await?);
+        let (agents, targets) = (store.agents().await?, store.targets(None).await?);
+        self.sites = sites.into_iter().map(|site| (site.id, site)).collect();
+        self.contractors = contractors;
+        self.agents.clear();
+        for known in self.known.values_mut() {
+            known.targets.clear();
+            known.heard = None;
+        }
+        let floor = self.grace_until
+            - SignedDuration::try_from(context.config.alerts.silence).unwrap_or_default();
+        for agent in agents.iter().filter(|agent| agent.status == AgentStatus::Active) {
+            self.agents.insert(agent.id, agent.site);
+            let seen = agent.last_seen.unwrap_or(agent.enrolled_at).max(floor);
+            self.heard(agent.site, seen);
+        }
+        for target in targets {
+            self.known.entry(target.spec.site).or_default().targets.push(target);
+        }
+        if !self.incidents_loaded {
+            for (key, _) in store.alert_states().await? {
+                let id = key.strip_prefix(ANSWERED).and_then(|id| id.parse().ok());
+                self.answered.extend(id.map(TargetId));
+            }
+            let filter = IncidentFilter { open_only: true, limit: MAX_OPEN, site: None };
+            for incident in store.incidents(filter).await? {
+                self.known.entry(incident.site).or_default().open.push(incident);
+            }
+            self.incidents_loaded = true;
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self, site: SiteId, at: Timestamp) {
+        let heard = &mut self.known.entry(site).or_default().heard;
+        *heard = (*heard).max(Some(at));
+    }
+
+    /// Notes the newest message of every agent.
+    pub(super) fn notice_life(&mut self, context: &Context) {
+        for (agent, live) in context.live.all() {
+            match self.agents.get(&agent) {
+                Some(site) => self.heard(*site, live.last_message),
+                // Enrolled since the last refresh.
+                None if live.connected => self.stale = true,
+                None => {}
+            }
+        }
+    }
+
+    /// Takes a committed round in.
+    pub(super) async fn hear(&mut self, context: &Context, item: FeedItem) {
+        if item.late || !item.sure {
+            return;
+        }
+        let key = (item.group, item.layout);
+        if !self.layouts.contains_key(&key) {
+            self.stale = true;
+            match context.store.layout(item.group, item.layout).await {
+                Ok(Some(columns)) => {
+                    if self.layouts.len() >= MAX_LAYOUTS {
+                        self.layouts.clear();
+                    }
+                    self.layouts.insert(key, prepare(columns, &context.config.alerts.rules));
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, group = item.group.0, "cannot read a layout");
+                    return;
+                }
+            }
+        }
+        let Some(prepared) = self.layouts.get(&key) else { return };
+        let rows = item.columns.times_ms.len();
+        if prepared.columns.len() * rows != item.columns.cells.len() {
+            return;
+        }
+        let known = self.known.entry(item.site).or_default();
+        let first_ms = item.columns.times_ms.first().copied().unwrap_or(0);
+        for (row, time_ms) in item.columns.times_ms.iter().enumerate() {
+            let Ok(at) = Timestamp::from_millisecond(item.time_ms + time_ms - first_ms) else {
+                continue;
+            };
+            let cell = |column: usize| item.columns.cells[column * rows + row];
+            for column in &prepared.outcomes {
+                let Some(outcome) = cell(*column).and_then(Outcome::from_code) else { continue };
+                let target = prepared.columns[*column].target;
+                known.rounds.entry(target).or_default().push(Seen { at, outcome });
+                if is_good(outcome) == Some(true) && self.answered.insert(target) {
+                    let key = format!("{ANSWERED}{target}");
+                    self.new_states.push((key, Some("1".to_owned())));
+                }
+            }
+            for reading in &prepared.readings {
+                let rule = &context.config.alerts.rules[reading.rule];
+                let series = &prepared.columns[reading.over];
+                if let Some(value) = read(rule, &prepared.columns, reading, &cell, at) {
+                    known.watch(reading.rule, rule, series, value, at);
+                }
+            }
+        }
+        self.dirty.insert(item.site);
+    }
+
+    /// Sites to look at, and forgets them.
+    pub(super) fn take_dirty(&mut self, sweep: bool) -> Vec<SiteId> {
+        let dirty = std::mem::take(&mut self.dirty);
+        if sweep { self.known.keys().copied().collect() } else { dirty.into_iter().collect() }
+    }
+
+    /// Thresholds that a site passes now.
+    pub(super) fn firing<'a>(&self, rules: &'a [Rule], site: SiteId) -> Vec<Firing<'a>> {
+        let Some(known) = self.known.get(&site) else { return Vec::new() };
+        known
+            .watched
+            .values()
+            .filter_map(|watched| match watched.alert.state {
+                AlertState::Firing { since } => Some(Firing {
+                    rule: &rules[watched.rule],
+                    target: watched.target,
+                    instance: watched.instance.clone(),
+                    since,
+                    reading: watched.reading,
+                }),
+                AlertState::Inactive | AlertState::Pending { .. } => None,
+            })
+            .collect()
+    }
+
+    /// Open incidents of thresholds that were read as cleared.
+    pub(super) fn cleared(&self, rules: &[Rule], site: SiteId) -> Vec<(&Incident, &Watched)> {
+        let Some(known) = self.known.get(&site) else { return Vec::new() };
+        known
+            .watched
+            .values()
+            .filter(|watched| watched.alert.state == AlertState::Inactive)
+            .filter_map(|watched| {
+                let rule = &rules[watched.rule];
+                let cause = threshold_cause(rule, watched.target, &watched.instance);
+                open_of(&known.open, &cause).map(|incident| (incident, watched))
+            })
+            .collect()
+    }
+
+    /// What is known of a site; `None` when it is not registered (any more).
+    pub(super) fn view<'a>(
+        &'a self,
+        site: SiteId,
+        firing: &'a [Firing<'a>],
+        now: Timestamp,
+    ) -> Option<SiteView<'a>> {
+        let known = self.known.get(&site)?;
+        let heard = known.heard.map(|heard| if now < self.grace_until { now } else { heard });
+        Some(SiteView {
+            site: self.sites.get(&site)?,
+            targets: &known.targets,
+            rounds: &known.rounds,
+            answered: &self.answered,
+            heard,
+            firing,
+            open: &known.open,
+        })
+    }
+
+    /// States to save, and forgets them.
+    pub(super) fn take_states(&mut self) -> Vec<(String, Option<String>)> {
+        std::mem::take(&mut self.new_states)
+    }
+
+    /// The store kept the decisions.
+    pub(super) fn saved(&mut self, opened: Vec<Incident>, closed: &[IncidentId]) {
+        for incident in opened {
+            self.known.entry(incident.site).or_default().open.push(incident);
+        }
+        for known in self.known.values_mut() {
+            known.open.retain(|incident| !closed.contains(&incident.id));
+        }
+    }
+
+    /// The store kept nothing: look again.
+    pub(super) fn not_saved(
+        &mut self,
+        states: Vec<(String, Option<String>)>,
+        sites: &BTreeSet<SiteId>,
+    ) {
+        self.new_states.extend(states);
+        self.dirty.extend(sites);
+    }
+}
+
+impl Known {
+    fn watch(&mut self, index: usize, rule: &Rule, series: &Series, value: f64, at: Timestamp) {
+        let target = self.targets.iter().find(|target| target.id == series.target);
+        let Some(spec) = target.map(|target| &target.spec) else { return };
+        if !rule.roles.is_empty() && !rule.roles.contains(&spec.role) {
+            return;
+        }
+        let instance = series.label.clone();
+        let key = (index, series.target, instance);
+        let open = &self.open;
+        let watched = self.watched.entry(key).or_insert_with_key(|(_, target, instance)| {
+            // An incident of before the restart goes on: only a reading beyond `clear` ends it.
+            let cause = threshold_cause(rule, *target, instance);
+            let before = open_of(open, &cause);
+            Watched {
+                rule: index,
+                target: *target,
+                instance: instance.clone(),
+                alert: before
+                    .map(|incident| Alert::firing_since(incident.started_at))
+                    .unwrap_or_default(),
+                reading: value,
+                at,
+            }
+        });
+        let max_gap = SignedDuration::from_secs(3 * i64::from(spec.period_s));
+        if watched.alert.last().is_none_or(|last| at > last) {
+            (watched.reading, watched.at) = (value, at);
+        }
+        watched.alert.observe(&rule.threshold, value, at, max_gap);
+    }
+}
+
+fn open_of<'a>(open: &'a [Incident], cause: &str) -> Option<&'a Incident> {
+    open.iter()
+        .find(|incident| incident.key.strip_prefix(cause).is_some_and(|rest| rest.starts_with('@')))
+}
+
+fn prepare(columns: Vec<Series>, rules: &[Rule]) -> Prepared {
+    let is_outcome =
+        |series: &Series| metric::by_number(series.metric).is_some_and(metric::Metric::is_outcome);
+    let outcomes = (0..columns.len()).filter(|i| is_outcome(&columns[*i])).collect();
+    let mut readings = Vec::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let (wanted, under) = match rule.figure {
+            Figure::Value(number) | Figure::DaysLeft(number) => (number, None),
+            Figure::Ratio(over, under) => (over, Some(under)),
+        };
+        for (over, series) in columns.iter().enumerate().filter(|(_, s)| s.metric == wanted) {
+            let beside = |other: &Series, number: u32| {
+                other.metric == number
+                    && (other.target, other.instance, &other.label)
+                        == (series.target, series.instance, &series.label)
+            };
+            let under = under.map(|number| columns.iter().position(|s| beside(s, number)));
+            match under {
+                None => readings.push(Reading { rule: index, over, under: None }),
+                Some(Some(under)) => {
+                    readings.push(Reading { rule: index, over, under: Some(under) });
+                }
+                // Half a ratio says nothing.
+                Some(None) => {}
+            }
+        }
+    }
+    Prepared { columns, outcomes, readings }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a reading to compare, not to count with")]
+fn read(
+    rule: &Rule,
+    columns: &[Series],
+    reading: &Reading,
+    cell: &dyn Fn(usize) -> Option<i64>,
+    at: Timestamp,
+) -> Option<f64> {
+    let scaled = |column: usize| {
+        let metric = metric::by_number(columns[column].metric)?;
+        Some(metric.scale(cell(column)? as f64))
+    };
+    let over = scaled(reading.over)?;
+    match (rule.figure, reading.under) {
+        (Figure::DaysLeft(_), _) => Some((over - at.as_second() as f64) / 86_400.0),
+        (Figure::Ratio(..), Some(under)) => {
+            let under = scaled(under)?;
+            (under > 0.0).then(|| over / under)
+        }
+        (Figure::Value(_) | Figure::Ratio(..), _) => Some(over),
+    }
+}
