@@ -6,10 +6,12 @@
 //! - [`context`]: what every part is handed.
 //! - [`live`]: agents as they are now. [`feed`]: committed samples on their way to the evaluator.
 //! - [`import`]: `sites.csv`, checked line by line.
+//! - [`api`]: HTTP and JSON over it.
 //! - [`query`]: every question that a reader can ask, once.
 //! - [`metrics`]: the collector's own figures.
 
 pub mod access;
+pub mod api;
 pub mod ca;
 pub mod clock;
 pub mod config;

@@ -6,6 +6,7 @@
 //! was not measured is `null`, never zero; a site that is not heard is `unknown`, never up or down.
 
 pub mod agents;
+pub mod contractors;
 pub mod incidents;
 mod picture;
 pub mod range;

@@ -1,0 +1,254 @@
+//! Errors as the asker sees them (RFC 9457), in one table. Internal text goes to the log.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use store::StoreError;
+
+use crate::{import, query::QueryError};
+
+/// Why a request was not done.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// No good token.
+    Unauthorised,
+    /// A part of the question is wrong.
+    BadQuestion {
+        /// Which part.
+        parameter: String,
+        /// What to change.
+        reason: String,
+    },
+    /// No such thing.
+    NotFound(String),
+    /// No such route.
+    NoRoute,
+    /// The route has no such method.
+    Method,
+    /// It exists already.
+    Conflict(String),
+    /// The body is too large.
+    TooLarge,
+    /// The body is of another type.
+    MediaType(&'static str),
+    /// The body says something that can not be.
+    Invalid(Vec<Fault>),
+    /// Too many requests at once.
+    Busy,
+    /// Longer than a request may take.
+    TimedOut,
+    /// The store is closed or unusable.
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
+    /// Anything else.
+    Internal(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// One fault of a body.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Fault {
+    /// JSON pointer, for JSON bodies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pointer: Option<String>,
+    /// Line, for CSV bodies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) line: Option<usize>,
+    /// Column, for CSV bodies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) column: Option<&'static str>,
+    /// A stable word for programs.
+    pub(super) code: &'static str,
+    /// What is wrong, for people.
+    pub(super) reason: String,
+}
+
+impl Fault {
+    /// A fault of a member of a JSON body.
+    pub(super) fn at(member: &str, code: &'static str, reason: impl Into<String>) -> Self {
+        let pointer = Some(format!("/{member}"));
+        Self { pointer, line: None, column: None, code, reason: reason.into() }
+    }
+}
+
+impl From<import::Fault> for Fault {
+    fn from(fault: import::Fault) -> Self {
+        Self {
+            pointer: None,
+            line: Some(fault.line),
+            column: fault.column,
+            code: fault.reason.code(),
+            reason: fault.reason.to_string(),
+        }
+    }
+}
+
+/// The document.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    errors: &'a [Fault],
+}
+
+impl Problem {
+    pub(super) fn bad(parameter: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::BadQuestion { parameter: parameter.into(), reason: reason.into() }
+    }
+
+    /// The one table from error to status.
+    fn row(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Unauthorised => {
+                (StatusCode::UNAUTHORIZED, "unauthorised", "a valid token is needed")
+            }
+            Self::BadQuestion { .. } => {
+                (StatusCode::BAD_REQUEST, "bad-question", "the question makes no sense")
+            }
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "it does not exist"),
+            Self::NoRoute => (StatusCode::NOT_FOUND, "no-route", "there is no such address"),
+            Self::Method => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method", "the address has no such method")
+            }
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "it exists already"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large"),
+            Self::MediaType(_) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "the body is of another type")
+            }
+            Self::Invalid(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "the body has faults")
+            }
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "too many requests at once"),
+            Self::TimedOut => {
+                (StatusCode::SERVICE_UNAVAILABLE, "timed-out", "the answer took too long")
+            }
+            Self::Unavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the store is not available")
+            }
+            Self::Internal(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "the collector failed")
+            }
+        }
+    }
+
+    /// What the asker may read beyond the title.
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::BadQuestion { parameter, reason } => Some(format!("{parameter}: {reason}")),
+            Self::NotFound(what) => Some(format!("{what} does not exist")),
+            Self::Conflict(what) => Some(format!("{what} already exists")),
+            Self::MediaType(expected) => Some(format!("expected {expected}")),
+            Self::Invalid(faults) => Some(format!("{} fault(s), nothing was kept", faults.len())),
+            Self::Unauthorised
+            | Self::NoRoute
+            | Self::Method
+            | Self::TooLarge
+            | Self::Busy
+            | Self::TimedOut
+            | Self::Unavailable(_)
+            | Self::Internal(_) => None,
+        }
+    }
+
+    /// Logs what the asker must not read, under a number that the asker gets.
+    fn logged(&self) -> Option<String> {
+        match self {
+            Self::Unavailable(error) | Self::Internal(error) => {
+                let id = format!("urn:vigie:error:{:016x}", rand::random::<u64>());
+                let error = chain(error.as_ref());
+                tracing::error!(id, error, "cannot answer a request");
+                Some(id)
+            }
+            Self::TimedOut => {
+                tracing::warn!("a request took too long");
+                None
+            }
+            Self::Unauthorised
+            | Self::BadQuestion { .. }
+            | Self::NotFound(_)
+            | Self::NoRoute
+            | Self::Method
+            | Self::Conflict(_)
+            | Self::TooLarge
+            | Self::MediaType(_)
+            | Self::Invalid(_)
+            | Self::Busy => None,
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Bad { parameter, reason } => Self::bad(parameter, reason),
+            QueryError::NotFound { what, key } => Self::NotFound(format!("{what} {key}")),
+            QueryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Duplicate(what) => Self::Conflict(what),
+            StoreError::NotFound(what) => Self::NotFound(what),
+            StoreError::Unusable { .. } | StoreError::Closed => Self::Unavailable(error.into()),
+            StoreError::Failed { .. } | StoreError::Damaged { .. } => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, code, title) = self.row();
+        let (parameter, errors) = match &self {
+            Self::BadQuestion { parameter, .. } => (Some(parameter.as_str()), &[][..]),
+            Self::Invalid(faults) => (None, faults.as_slice()),
+            Self::Unauthorised
+            | Self::NotFound(_)
+            | Self::NoRoute
+            | Self::Method
+            | Self::Conflict(_)
+            | Self::TooLarge
+            | Self::MediaType(_)
+            | Self::Busy
+            | Self::TimedOut
+            | Self::Unavailable(_)
+            | Self::Internal(_) => (None, &[][..]),
+        };
+        let document = Document {
+            r#type: format!("/problems/{code}"),
+            title,
+            status: status.as_u16(),
+            detail: self.detail(),
+            instance: self.logged(),
+            parameter,
+            errors,
+        };
+        let mut response = (status, axum::Json(document)).into_response();
+        let headers = response.headers_mut();
+        let json = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, json);
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if matches!(self, Self::Busy) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
