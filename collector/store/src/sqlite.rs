@@ -7,11 +7,19 @@
 //! [`SqliteStore::read`] and [`SqliteStore::write`] are how the parts of this backend reach the
 //! database: a closure with a snapshot, or with a transaction on the writing thread.
 
+mod agents;
+mod batch;
 mod files;
+mod incidents;
+mod ingest;
 mod lanes;
 mod open;
+mod outbox;
 mod readers;
+mod rows;
 mod seen;
+mod sites;
+mod targets;
 mod writer;
 
 use std::{
@@ -23,8 +31,9 @@ use std::{
 use rusqlite::{Connection, Transaction};
 
 use crate::{Result, StoreError};
+use batch::Known;
 use readers::Readers;
-use writer::{Caches, Queue};
+use writer::Queue;
 
 pub(crate) use writer::Counters;
 
@@ -111,14 +120,14 @@ impl SqliteStore {
     where
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
-        A: FnOnce(&mut Caches, &T) + Send + 'static,
+        A: FnOnce(&mut Known, &T) + Send + 'static,
     {
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.queue
             .control(Box::new(move |writer| {
                 let outcome = writer.transact(action, change);
                 if let Ok(value) = &outcome {
-                    after(writer.caches(), value);
+                    after(writer.known(), value);
                 }
                 // A caller that went away needs no answer; what it asked for is done.
                 let _gone = reply.send(outcome);

@@ -153,7 +153,7 @@ CREATE TABLE rejected_record (
 
 -- Declared stretches without measures; grp 0 = the whole site.
 CREATE TABLE gap (
-    site    INTEGER NOT NULL,
+    site    INTEGER NOT NULL REFERENCES site (id),
     grp     INTEGER NOT NULL,
     from_ms INTEGER NOT NULL,
     to_ms   INTEGER NOT NULL,
@@ -251,21 +251,23 @@ CREATE TABLE incident_year (
     last INTEGER NOT NULL
 ) STRICT;
 
--- state: waiting, leased, sent, failed, unknown (perhaps taken twice over by a relay that never said).
+-- state: waiting, leased, sent, failed, unknown (the relay never said, twice).
+-- ambiguous: an earlier attempt may have been taken; reply_ambiguous: the notifier said so itself.
 CREATE TABLE outbox (
-    id             INTEGER PRIMARY KEY,
-    incident       INTEGER NOT NULL REFERENCES incident (id),
-    transition     TEXT NOT NULL,
-    recipient      TEXT NOT NULL,
-    created_ms     INTEGER NOT NULL,
-    state          TEXT NOT NULL DEFAULT 'waiting',
-    due_ms         INTEGER NOT NULL,
-    lease_until_ms INTEGER,
-    attempts       INTEGER NOT NULL DEFAULT 0,
-    lost_leases    INTEGER NOT NULL DEFAULT 0,
-    ambiguous      INTEGER NOT NULL DEFAULT 0,
-    reply          TEXT,
-    settled_ms     INTEGER,
+    id              INTEGER PRIMARY KEY,
+    incident        INTEGER NOT NULL REFERENCES incident (id),
+    transition      TEXT NOT NULL,
+    recipient       TEXT NOT NULL,
+    created_ms      INTEGER NOT NULL,
+    state           TEXT NOT NULL DEFAULT 'waiting',
+    due_ms          INTEGER NOT NULL,
+    lease_until_ms  INTEGER,
+    attempts        INTEGER NOT NULL DEFAULT 0,
+    lost_leases     INTEGER NOT NULL DEFAULT 0,
+    ambiguous       INTEGER NOT NULL DEFAULT 0,
+    reply_ambiguous INTEGER NOT NULL DEFAULT 0,
+    reply           TEXT,
+    settled_ms      INTEGER,
     UNIQUE (incident, transition, recipient)
 ) STRICT;
 CREATE INDEX outbox_open ON outbox (incident, recipient, id) WHERE state IN ('waiting', 'leased');

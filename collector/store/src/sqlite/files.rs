@@ -90,12 +90,14 @@ pub(super) fn inspect(database: &Path) -> Result<bool> {
         };
     }
     let mut header = [0; 100];
-    File::open(database).and_then(|mut file| file.read_exact(&mut header)).map_err(|error| {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => unusable(database, "it is too short to be a database"),
-            _other => fail(error),
+    let read = File::open(database).and_then(|mut file| file.read_exact(&mut header));
+    match read {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return refuse("it is too short to be a database");
         }
-    })?;
+        Err(error) => return Err(fail(error)),
+    }
     if !header.starts_with(b"SQLite format 3\0") {
         return refuse("it is not an SQLite database");
     }

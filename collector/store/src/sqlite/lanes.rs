@@ -53,9 +53,8 @@ impl Covered {
         let above: Vec<_> = pairs
             .iter()
             .map(|pair| {
-                let (from, to) = pair.split_at(8);
-                let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).unwrap_or(0);
-                (number(from), number(to))
+                let (words, _) = pair.as_chunks::<8>();
+                (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]))
             })
             .collect();
         let mut last = contig_upto;

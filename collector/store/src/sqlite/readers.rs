@@ -71,7 +71,7 @@ impl Readers {
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let mut reader = pool.take().map_err(failed(action))?;
-            reader.deadline_ms.store(pool.now_ms() + QUERY_LIMIT.as_millis() as u64, Relaxed);
+            reader.deadline_ms.store(pool.ms_until(QUERY_LIMIT), Relaxed);
             // One snapshot for all statements of the question; dropping it ends it.
             let snapshot = reader.conn.transaction().map_err(failed(action))?;
             let answer = question(&snapshot);
@@ -82,8 +82,9 @@ impl Readers {
         task.await.map_err(|panicked| StoreError::Failed { action, source: Box::new(panicked) })?
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// The instant `left` from now, in the unit of [`Reader::deadline_ms`].
+    fn ms_until(&self, left: Duration) -> u64 {
+        u64::try_from((self.started.elapsed() + left).as_millis()).unwrap_or(u64::MAX)
     }
 
     fn take(&self) -> rusqlite::Result<Reader> {

@@ -39,3 +39,31 @@ async fn a_file_in_use_is_refused() {
     let _store = SqliteStore::open(&path).unwrap();
     assert_eq!(open_error(&path), "another process is using it");
 }
+
+macro_rules! laws {
+    ($($law:ident),+ $(,)?) => {
+        $(#[tokio::test]
+        async fn $law() {
+            let dir = tempfile::tempdir().unwrap();
+            let store = SqliteStore::open(&dir.path().join("vigie.db")).unwrap();
+            crate::contract::$law(&store).await.unwrap();
+        })+
+    };
+}
+
+laws!(
+    a_refused_or_foreign_record_is_dealt_with,
+    certificates_are_retired_by_newer_ones,
+    clocks_and_gaps_are_remembered,
+    declared_losses_move_the_watermark,
+    imports_are_all_or_nothing,
+    incidents_open_and_close_once,
+    layouts_follow_the_targets,
+    mails_are_sent_in_order_and_once,
+    nothing_of_a_withdrawn_agent_is_taken,
+    records_are_taken_once,
+    rolled_back_spools_are_noticed,
+    sites_are_kept,
+    targets_are_kept,
+    tokens_are_redeemed_once,
+);

@@ -12,14 +12,17 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, wal::CheckpointMode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{
-    PAGE_BYTES, failed,
+    PAGE_BYTES,
+    batch::{self, Known},
+    failed,
     files::Lock,
+    ingest::{self, Job},
     open::{self, Opened},
 };
-use crate::{Result, StoreError};
+use crate::{Commit, IncomingRecord, Result, StoreError};
 
 /// Control changes that may wait; more callers wait for a place, at most [`PLACE_DEADLINE`].
 const MAX_CONTROL: usize = 1024;
@@ -27,6 +30,14 @@ const MAX_CONTROL: usize = 1024;
 const PLACE_DEADLINE: Duration = Duration::from_secs(30);
 /// Control changes in a row while records wait.
 const MAX_CONTROL_RUN: u32 = 16;
+/// Records that may wait, KiB; more callers wait for a place.
+const MAX_QUEUED_KIB: usize = 64 << 10;
+/// A transaction takes no further caller's records above this many, or above [`BATCH_BYTES`].
+const BATCH_RECORDS: usize = 2048;
+/// See [`BATCH_RECORDS`].
+const BATCH_BYTES: usize = 4 << 20;
+/// How long the first records of a transaction wait for those of other agents.
+const LINGER: Duration = Duration::from_millis(10);
 /// Pages in the write-ahead log that start a checkpoint: 64 MiB.
 const CHECKPOINT_PAGES: u64 = (64 << 20) / PAGE_BYTES as u64;
 /// After a checkpoint that readers held up, pages more before the next try: 4 MiB.
@@ -64,18 +75,25 @@ pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     wake: Condvar,
     control_places: Arc<Semaphore>,
+    ingest_places: Arc<Semaphore>,
     counters: Arc<Counters>,
 }
 
 #[derive(Default)]
 struct Waiting {
     control: VecDeque<(Control, OwnedSemaphorePermit)>,
+    /// Control changes done since the last records.
+    control_run: u32,
+    ingest: VecDeque<Job>,
+    records: usize,
+    bytes: usize,
     closed: bool,
 }
 
 /// What to do next.
 enum Work {
     Control(Control),
+    Ingest(Vec<Job>),
     Idle,
     Closed,
 }
@@ -86,6 +104,7 @@ impl Queue {
             waiting: Mutex::default(),
             wake: Condvar::new(),
             control_places: Arc::new(Semaphore::new(MAX_CONTROL)),
+            ingest_places: Arc::new(Semaphore::new(MAX_QUEUED_KIB)),
             counters,
         }
     }
@@ -103,10 +122,35 @@ impl Queue {
         Ok(())
     }
 
+    /// Queues records; waits for a place. `bytes` is what they weigh.
+    pub(super) async fn ingest(
+        &self,
+        records: Vec<IncomingRecord>,
+        bytes: usize,
+        reply: oneshot::Sender<Result<Commit>>,
+    ) -> Result<()> {
+        let kib = u32::try_from(bytes.div_ceil(1024).clamp(1, MAX_QUEUED_KIB)).unwrap_or(u32::MAX);
+        let place = place(&self.ingest_places, kib).await?;
+        let count = records.len();
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return Err(StoreError::Closed);
+        }
+        waiting.records += count;
+        waiting.bytes += bytes;
+        waiting.ingest.push_back(Job { records, bytes, since: Instant::now(), reply, place });
+        // Still under the lock: the thread subtracts what it takes.
+        self.counters.queue_records.store(waiting.records as u64, Relaxed);
+        drop(waiting);
+        self.wake.notify_one();
+        Ok(())
+    }
+
     /// Takes no more; what waits is still done.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.control_places.close();
+        self.ingest_places.close();
         self.wake.notify_one();
     }
 
@@ -116,20 +160,57 @@ impl Queue {
 
     fn next(&self) -> Work {
         let mut waiting = self.lock();
-        let since = Instant::now();
+        let idle_since = Instant::now();
         loop {
-            if let Some((change, _place)) = waiting.control.pop_front() {
+            let records_wait = !waiting.ingest.is_empty();
+            if (!records_wait || waiting.control_run < MAX_CONTROL_RUN)
+                && let Some((change, _place)) = waiting.control.pop_front()
+            {
+                waiting.control_run += u32::from(records_wait);
                 return Work::Control(change);
             }
-            if waiting.closed {
+            let left = if let Some(first) = waiting.ingest.front() {
+                let full = waiting.records >= BATCH_RECORDS || waiting.bytes >= BATCH_BYTES;
+                let left = LINGER.checked_sub(first.since.elapsed());
+                match left {
+                    Some(left) if !full && !waiting.closed => left,
+                    _ => {
+                        let jobs = waiting.take();
+                        self.counters.queue_records.store(waiting.records as u64, Relaxed);
+                        return Work::Ingest(jobs);
+                    }
+                }
+            } else if waiting.closed {
                 return Work::Closed;
-            }
-            let Some(left) = IDLE.checked_sub(since.elapsed()) else { return Work::Idle };
+            } else if let Some(left) = IDLE.checked_sub(idle_since.elapsed()) {
+                left
+            } else {
+                return Work::Idle;
+            };
             waiting = self
                 .wake
                 .wait_timeout(waiting, left)
                 .map_or_else(|poisoned| poisoned.into_inner().0, |(guard, _)| guard);
         }
+    }
+}
+
+impl Waiting {
+    /// The records of one transaction: at least those of one caller.
+    fn take(&mut self) -> Vec<Job> {
+        self.control_run = 0;
+        let (mut jobs, mut records, mut bytes) = (Vec::new(), 0, 0);
+        while records < BATCH_RECORDS
+            && bytes < BATCH_BYTES
+            && let Some(job) = self.ingest.pop_front()
+        {
+            records += job.records.len();
+            bytes += job.bytes;
+            jobs.push(job);
+        }
+        self.records -= records;
+        self.bytes -= bytes;
+        jobs
     }
 }
 
@@ -140,15 +221,11 @@ async fn place(places: &Arc<Semaphore>, count: u32) -> Result<OwnedSemaphorePerm
         .map_err(|_closed| StoreError::Closed)
 }
 
-/// What the writing thread remembers of the file, so as not to ask at every record.
-#[derive(Default)]
-pub(super) struct Caches {}
-
 /// The writing thread's own.
 pub(super) struct Writer {
     conn: Connection,
     path: PathBuf,
-    caches: Caches,
+    known: Known,
     counters: Arc<Counters>,
     /// Set once the file was found damaged: from then on nothing is written.
     damaged: Option<String>,
@@ -166,7 +243,7 @@ pub(super) fn start(
     let mut writer = Writer {
         conn,
         path,
-        caches: Caches::default(),
+        known: Known::default(),
         counters,
         damaged: None,
         checkpoint_at: CHECKPOINT_PAGES,
@@ -187,6 +264,7 @@ impl Drop for CloseOnExit<'_> {
         self.0.close();
         let mut waiting = self.0.lock();
         waiting.control.clear();
+        waiting.ingest.clear();
     }
 }
 
@@ -203,8 +281,17 @@ impl Writer {
         outcome
     }
 
-    pub(super) fn caches(&mut self) -> &mut Caches {
-        &mut self.caches
+    pub(super) fn known(&mut self) -> &mut Known {
+        &mut self.known
+    }
+
+    fn ingest(&mut self, jobs: Vec<Job>) {
+        let started = Instant::now();
+        let outcome = self.check_usable().and_then(|()| {
+            run(&mut self.conn, batch::ACTION, |tx| batch::place(tx, &mut self.known, &jobs))
+        });
+        self.note_damage(outcome.as_ref().err());
+        ingest::answer(&mut self.known, &self.counters, jobs, outcome, started.elapsed());
     }
 
     fn check_usable(&self) -> Result<()> {
@@ -240,6 +327,7 @@ impl Writer {
     fn serve(&mut self, work: Work) -> bool {
         match work {
             Work::Control(change) => change(self),
+            Work::Ingest(jobs) => self.ingest(jobs),
             Work::Idle => {
                 if self.counters.wal_pages.load(Relaxed) > 0 {
                     self.checkpoint(CheckpointMode::TRUNCATE);

@@ -1,0 +1,508 @@
+//! What becomes of each record of a batch, within the batch's transaction.
+
+use std::collections::HashMap;
+
+use domain::id::{AgentId, GroupId, Layout};
+use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
+
+use super::{
+    failed,
+    ingest::Job,
+    lanes::{Covered, MAX_SEQ, MAX_SITE_LANES, first_lane_id, head_key},
+    seen::{self, Seen},
+};
+use crate::{
+    Disposition, IncomingRecord, LaneKey, LaneProgress, Result, SeqRange, ServerTime, StoreError,
+};
+
+/// What the transaction of a batch is called in an error.
+pub(super) const ACTION: &str = "commit records";
+/// Largest payload of a record, bytes: the wire's limit.
+const MAX_PAYLOAD_BYTES: usize = 1 << 20;
+/// Highest lane: 0 = events, 1 = samples.
+const MAX_LANE: u8 = 1;
+/// Lives of one spool lane of an agent. Each is a spool made anew: a disk replaced or rolled back.
+const MAX_EPOCHS: i64 = 64;
+/// Conflicting, and refused, records kept of each agent; newer ones take the place of older ones.
+const MAX_KEPT_ASIDE: i64 = 64;
+/// Lanes, agents and layouts remembered; beyond, all are asked for again.
+const MAX_KNOWN: usize = 100_000;
+
+/// An agent, as the writing thread knows it.
+#[derive(Debug, Clone, Copy)]
+struct AgentEntry {
+    no: i64,
+    site: i64,
+    active: bool,
+}
+
+/// A lane, as the writing thread knows it.
+#[derive(Debug)]
+struct LaneEntry {
+    id: i64,
+    covered: Covered,
+    changed: bool,
+}
+
+/// What the writing thread remembers of the file, so as not to ask at every record.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    agents: HashMap<AgentId, AgentEntry>,
+    lanes: HashMap<LaneKey, LaneEntry>,
+    /// Site of each layout. Layouts never change, nor does their site.
+    layouts: HashMap<(GroupId, Layout), i64>,
+}
+
+impl Known {
+    /// An agent changed: it is looked up again before its next record.
+    pub(super) fn forget_agent(&mut self, id: AgentId) {
+        self.agents.remove(&id);
+    }
+
+    /// A transaction failed: lanes stand where the file says.
+    pub(super) fn forget_lanes(&mut self) {
+        self.lanes.clear();
+    }
+
+    /// Keeps what is remembered within bounds.
+    pub(super) fn trim(&mut self) {
+        if self.agents.len() > MAX_KNOWN {
+            self.agents.clear();
+        }
+        if self.lanes.len() > MAX_KNOWN {
+            self.lanes.clear();
+        }
+        if self.layouts.len() > MAX_KNOWN {
+            self.layouts.clear();
+        }
+    }
+
+    /// Progress of every lane that some records touched.
+    pub(super) fn progress(&self, records: &[IncomingRecord]) -> Vec<LaneProgress> {
+        let mut keys: Vec<LaneKey> = Vec::with_capacity(2);
+        for record in records {
+            for key in [Some(record.lane), record.explains.map(|(lane, _)| lane)] {
+                if let Some(key) = key
+                    && keys.last() != Some(&key)
+                {
+                    keys.push(key);
+                }
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        keys.into_iter()
+            .filter_map(|key| self.lanes.get(&key).map(|lane| lane.covered.progress(key)))
+            .collect()
+    }
+}
+
+/// What became of a record.
+#[derive(Debug)]
+pub(super) struct Placed {
+    /// Its agent's site.
+    pub(super) site: Option<i64>,
+    pub(super) disposition: Disposition,
+}
+
+/// Places the records of some jobs.
+pub(super) fn place(
+    tx: &Transaction<'_>,
+    known: &mut Known,
+    jobs: &[Job],
+) -> Result<Vec<Vec<Placed>>> {
+    let mut batch = Batch::new(tx, known)?;
+    let placed = jobs
+        .iter()
+        .map(|job| job.records.iter().map(|record| batch.place(record)).collect())
+        .collect::<Result<_>>()?;
+    batch.write_lanes()?;
+    Ok(placed)
+}
+
+struct Batch<'a> {
+    tx: &'a Transaction<'a>,
+    known: &'a mut Known,
+    insert: CachedStatement<'a>,
+    changed: Vec<LaneKey>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(tx: &'a Transaction<'a>, known: &'a mut Known) -> Result<Self> {
+        let insert = tx
+            .prepare_cached(
+                "INSERT INTO head (key, hash, kind, site, grp, layout, t_ms, sure, boot_ns, items,
+                                   payload)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )
+            .map_err(failed(ACTION))?;
+        Ok(Self { tx, known, insert, changed: Vec::new() })
+    }
+
+    fn place(&mut self, record: &IncomingRecord) -> Result<Placed> {
+        let Some(agent) = self.agent(record.lane.agent)? else {
+            self.keep_aside(Aside::Rejected, 0, record, "unknown agent")?;
+            return Ok(Placed { site: None, disposition: Disposition::Rejected("unknown agent") });
+        };
+        let disposition = self.place_of(agent, record)?;
+        match disposition {
+            Disposition::Stored | Disposition::Duplicate => {}
+            Disposition::Conflict => {
+                self.keep_aside(Aside::Conflict, agent.no, record, "another record stands here")?;
+            }
+            Disposition::Rejected(reason) => {
+                self.keep_aside(Aside::Rejected, agent.no, record, reason)?;
+            }
+        }
+        Ok(Placed { site: Some(agent.site), disposition })
+    }
+
+    fn place_of(&mut self, agent: AgentEntry, record: &IncomingRecord) -> Result<Disposition> {
+        let rejected = |reason| Ok(Disposition::Rejected(reason));
+        if !agent.active {
+            return rejected("the agent is not active");
+        }
+        if record.lane.lane > MAX_LANE {
+            return rejected("no such lane");
+        }
+        if !(1..=MAX_SEQ).contains(&record.seq) {
+            return rejected("sequence number out of range");
+        }
+        if !self.know_lane(agent, record.lane)? {
+            return rejected("too many epochs");
+        }
+        let (id, covered) = self.lane(record.lane)?;
+        let mut in_hole = false;
+        if covered.contains(record.seq) {
+            match seen::compare(self.tx, id, record.seq, record.hash)? {
+                Seen::Same => return Ok(Disposition::Duplicate),
+                Seen::Other => return Ok(Disposition::Conflict),
+                Seen::NotKept => {}
+            }
+            // Explained as lost, and here it is after all; or long known.
+            in_hole = self.hole_around(id, record.seq)?.is_some();
+            if !in_hole {
+                return Ok(Disposition::Duplicate);
+            }
+        }
+        if let Some(reason) = self.objection(agent, record)? {
+            // It would be refused again: the lane goes on without it.
+            if !in_hole {
+                self.explain(record.lane, SeqRange { from: record.seq, to: record.seq }, reason)?;
+            }
+            return rejected(reason);
+        }
+        if in_hole {
+            self.shrink_hole(id, record.seq)?;
+        } else if self.cover(record.lane, record.seq, record.seq)?.is_none() {
+            return rejected("too many stretches above the watermark");
+        }
+        self.insert(agent, id, record)?;
+        if let Some((lane, range)) = record.explains
+            && !self.explain(lane, range, "declared lost")?
+        {
+            // The declaration stands as a record; only the watermark does not move for it.
+            tracing::debug!(agent = %lane.agent, lane = lane.lane, "too many stretches");
+        }
+        Ok(Disposition::Stored)
+    }
+
+    /// Why a record that is new must not be taken.
+    fn objection(
+        &mut self,
+        agent: AgentEntry,
+        record: &IncomingRecord,
+    ) -> Result<Option<&'static str>> {
+        if record.refused.is_some() {
+            return Ok(record.refused);
+        }
+        if record.payload.len() > MAX_PAYLOAD_BYTES {
+            return Ok(Some("the payload is too large"));
+        }
+        if let Some((group, layout)) = record.group {
+            match self.layout_site(group, layout)? {
+                None => return Ok(Some("unknown layout")),
+                Some(site) if site != agent.site => return Ok(Some("layout of another site")),
+                Some(_) => {}
+            }
+        }
+        if let Some((lane, range)) = record.explains {
+            if lane.agent != record.lane.agent || lane.lane > MAX_LANE {
+                return Ok(Some("explains a lane that is not its own"));
+            }
+            if range.from == 0 || range.from > range.to || range.to > MAX_SEQ {
+                return Ok(Some("explains an impossible range"));
+            }
+            if !self.know_lane(agent, lane)? {
+                return Ok(Some("explains one epoch too many"));
+            }
+        }
+        Ok(None)
+    }
+
+    fn insert(&mut self, agent: AgentEntry, lane_id: i64, record: &IncomingRecord) -> Result<()> {
+        self.insert
+            .execute(params![
+                head_key(lane_id, record.seq),
+                record.hash.cast_signed(),
+                record.kind,
+                agent.site,
+                record.group.map(|(group, _)| group.0),
+                record.group.map(|(_, layout)| layout.0),
+                record.time.ms(),
+                matches!(record.time, ServerTime::Known(_)),
+                record.boot_ns.cast_signed(),
+                record.items,
+                record.payload,
+            ])
+            .map_err(failed(ACTION))?;
+        Ok(())
+    }
+
+    fn agent(&mut self, id: AgentId) -> Result<Option<AgentEntry>> {
+        if let Some(entry) = self.known.agents.get(&id) {
+            return Ok(Some(*entry));
+        }
+        let found = self
+            .tx
+            .prepare_cached("SELECT no, site, active FROM agent WHERE id = ?1")
+            .and_then(|mut find| {
+                find.query_row([id.0], |row| {
+                    Ok(AgentEntry { no: row.get(0)?, site: row.get(1)?, active: row.get(2)? })
+                })
+                .optional()
+            })
+            .map_err(failed(ACTION))?;
+        if let Some(entry) = found {
+            self.known.agents.insert(id, entry);
+        }
+        Ok(found)
+    }
+
+    fn layout_site(&mut self, group: GroupId, layout: Layout) -> Result<Option<i64>> {
+        if let Some(site) = self.known.layouts.get(&(group, layout)) {
+            return Ok(Some(*site));
+        }
+        let found = self
+            .tx
+            .prepare_cached(
+                "SELECT site FROM layout JOIN poll_group ON poll_group.id = grp
+                 WHERE grp = ?1 AND layout.layout = ?2",
+            )
+            .and_then(|mut find| {
+                find.query_row(params![group.0, layout.0], |row| row.get(0)).optional()
+            })
+            .map_err(failed(ACTION))?;
+        if let Some(site) = found {
+            self.known.layouts.insert((group, layout), site);
+        }
+        Ok(found)
+    }
+
+    /// Makes a lane known, new ones included; false when the agent or its site has too many.
+    fn know_lane(&mut self, agent: AgentEntry, key: LaneKey) -> Result<bool> {
+        if self.known.lanes.contains_key(&key) {
+            return Ok(true);
+        }
+        let fail = failed(ACTION);
+        let found: Option<(i64, i64, Vec<u8>)> = self
+            .tx
+            .prepare_cached(
+                "SELECT id, contig_upto, above FROM lane
+                 WHERE agent_no = ?1 AND lane = ?2 AND epoch = ?3",
+            )
+            .and_then(|mut find| {
+                find.query_row(params![agent.no, key.lane, key.epoch.cast_signed()], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
+                .optional()
+            })
+            .map_err(&fail)?;
+        let entry = if let Some((id, contig_upto, above)) = found {
+            let covered = Covered::from_row(contig_upto.cast_unsigned(), &above)
+                .ok_or_else(|| StoreError::Damaged { what: format!("state of lane {id}") })?;
+            LaneEntry { id, covered, changed: false }
+        } else {
+            let first = first_lane_id(agent.site);
+            let (epochs, last): (i64, Option<i64>) = self
+                .tx
+                .query_row(
+                    "SELECT (SELECT count(*) FROM lane WHERE agent_no = ?1 AND lane = ?2),
+                            (SELECT max(id) FROM lane WHERE id >= ?3 AND id < ?4)",
+                    params![agent.no, key.lane, first, first + MAX_SITE_LANES],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .map_err(&fail)?;
+            let id = last.map_or(first, |last| last + 1);
+            if epochs >= MAX_EPOCHS || id >= first + MAX_SITE_LANES {
+                return Ok(false);
+            }
+            self.tx
+                .execute(
+                    "INSERT INTO lane (id, agent_no, lane, epoch, contig_upto, above)
+                     VALUES (?1, ?2, ?3, ?4, 0, x'')",
+                    params![id, agent.no, key.lane, key.epoch.cast_signed()],
+                )
+                .map_err(&fail)?;
+            LaneEntry { id, covered: Covered::default(), changed: false }
+        };
+        self.known.lanes.insert(key, entry);
+        Ok(true)
+    }
+
+    /// A lane that [`Self::know_lane`] made known.
+    fn lane(&self, key: LaneKey) -> Result<(i64, &Covered)> {
+        self.known.lanes.get(&key).map(|lane| (lane.id, &lane.covered)).ok_or_else(|| {
+            StoreError::NotFound(format!("lane {} of agent {}", key.lane, key.agent))
+        })
+    }
+
+    /// Covers numbers of a known lane; returns what was not covered before, or `None` when the lane
+    /// would have too many stretches.
+    fn cover(&mut self, key: LaneKey, from: u64, to: u64) -> Result<Option<(i64, Vec<SeqRange>)>> {
+        let Some(lane) = self.known.lanes.get_mut(&key) else {
+            return Err(StoreError::NotFound(format!("lane {} of agent {}", key.lane, key.agent)));
+        };
+        let Ok(fresh) = lane.covered.cover(from, to) else { return Ok(None) };
+        if !lane.changed {
+            lane.changed = true;
+            self.changed.push(key);
+        }
+        Ok(Some((lane.id, fresh)))
+    }
+
+    /// Covers numbers that hold no record; false when the lane would have too many stretches.
+    fn explain(&mut self, key: LaneKey, range: SeqRange, reason: &str) -> Result<bool> {
+        let Some((id, fresh)) = self.cover(key, range.from, range.to)? else { return Ok(false) };
+        for hole in fresh {
+            self.write_hole(id, hole, reason)?;
+        }
+        Ok(true)
+    }
+
+    fn write_hole(&self, lane_id: i64, hole: SeqRange, reason: &str) -> Result<()> {
+        self.tx
+            .prepare_cached(
+                "INSERT INTO seq_hole (lane_id, seq_from, seq_to, reason) VALUES (?1, ?2, ?3, ?4)",
+            )
+            .and_then(|mut put| {
+                put.execute(params![
+                    lane_id,
+                    hole.from.cast_signed(),
+                    hole.to.cast_signed(),
+                    reason
+                ])
+            })
+            .map_err(failed(ACTION))?;
+        Ok(())
+    }
+
+    fn hole_around(&self, lane_id: i64, seq: u64) -> Result<Option<(SeqRange, String)>> {
+        let found: Option<(i64, i64, String)> = self
+            .tx
+            .prepare_cached(
+                "SELECT seq_from, seq_to, reason FROM seq_hole
+                 WHERE lane_id = ?1 AND seq_from <= ?2 ORDER BY seq_from DESC LIMIT 1",
+            )
+            .and_then(|mut find| {
+                find.query_row(params![lane_id, seq.cast_signed()], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
+                .optional()
+            })
+            .map_err(failed(ACTION))?;
+        Ok(found
+            .map(|(from, to, reason)| {
+                (SeqRange { from: from.cast_unsigned(), to: to.cast_unsigned() }, reason)
+            })
+            .filter(|(hole, _)| hole.to >= seq))
+    }
+
+    /// Takes a number out of the hole that it stands in.
+    fn shrink_hole(&self, lane_id: i64, seq: u64) -> Result<()> {
+        let Some((hole, reason)) = self.hole_around(lane_id, seq)? else { return Ok(()) };
+        self.tx
+            .prepare_cached("DELETE FROM seq_hole WHERE lane_id = ?1 AND seq_from = ?2")
+            .and_then(|mut delete| delete.execute(params![lane_id, hole.from.cast_signed()]))
+            .map_err(failed(ACTION))?;
+        if hole.from < seq {
+            self.write_hole(lane_id, SeqRange { from: hole.from, to: seq - 1 }, &reason)?;
+        }
+        if seq < hole.to {
+            self.write_hole(lane_id, SeqRange { from: seq + 1, to: hole.to }, &reason)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a record that was not taken, in the agent's ring.
+    fn keep_aside(
+        &self,
+        ring: Aside,
+        agent_no: i64,
+        record: &IncomingRecord,
+        reason: &str,
+    ) -> Result<()> {
+        let (last, put) = match ring {
+            Aside::Conflict => (
+                "SELECT coalesce(max(n), 0) FROM conflict_record WHERE agent_no = ?1",
+                "INSERT OR REPLACE INTO conflict_record
+                     (agent_no, slot, n, lane, epoch, seq, hash, t_ms, reason, payload)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            ),
+            Aside::Rejected => (
+                "SELECT coalesce(max(n), 0) FROM rejected_record WHERE agent_no = ?1",
+                "INSERT OR REPLACE INTO rejected_record
+                     (agent_no, slot, n, lane, epoch, seq, hash, t_ms, reason, payload)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            ),
+        };
+        let fail = failed(ACTION);
+        let n: i64 = self
+            .tx
+            .prepare_cached(last)
+            .and_then(|mut find| find.query_row([agent_no], |row| row.get(0)))
+            .map_err(&fail)?;
+        self.tx
+            .prepare_cached(put)
+            .and_then(|mut put| {
+                put.execute(params![
+                    agent_no,
+                    n % MAX_KEPT_ASIDE,
+                    n + 1,
+                    record.lane.lane,
+                    record.lane.epoch.cast_signed(),
+                    record.seq.cast_signed(),
+                    record.hash.cast_signed(),
+                    record.time.ms(),
+                    reason,
+                    record.payload.get(..MAX_PAYLOAD_BYTES).unwrap_or(&record.payload),
+                ])
+            })
+            .map_err(&fail)?;
+        Ok(())
+    }
+
+    /// Writes how far the lanes have come.
+    fn write_lanes(self) -> Result<()> {
+        let mut update = self
+            .tx
+            .prepare_cached("UPDATE lane SET contig_upto = ?2, above = ?3 WHERE id = ?1")
+            .map_err(failed(ACTION))?;
+        for key in self.changed {
+            let Some(lane) = self.known.lanes.get_mut(&key) else { continue };
+            lane.changed = false;
+            let contig_upto = lane.covered.contig_upto.cast_signed();
+            update
+                .execute(params![lane.id, contig_upto, lane.covered.above_bytes()])
+                .map_err(failed(ACTION))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a record that was not taken is kept.
+#[derive(Clone, Copy)]
+enum Aside {
+    Conflict,
+    Rejected,
+}
