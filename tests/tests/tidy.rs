@@ -1,0 +1,181 @@
+//! Rules of the architecture that neither crates nor lints express, and floors of versions.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every source file below some folders: path from the root, and text.
+fn sources(folders: &[&str]) -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for folder in folders {
+        walk(&root().join(folder), &mut found);
+    }
+    assert!(!found.is_empty(), "no sources in {folders:?}");
+    found
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            (path.strip_prefix(root()).unwrap().display().to_string(), text)
+        })
+        .collect()
+}
+
+const PRODUCT: &[&str] = &["proto/src", "agent/src", "collector"];
+
+/// Asserts that a text occurs only where it may.
+fn only(folders: &[&str], needles: &[&str], may: impl Fn(&str) -> bool) {
+    let mut wrong = Vec::new();
+    for (path, text) in sources(folders) {
+        if may(&path) || path.contains("/tests") || path.contains("/benches/") {
+            continue;
+        }
+        // Test modules stand at the end of a file.
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for needle in needles.iter().filter(|needle| code.contains(**needle)) {
+            wrong.push(format!("{path}: {needle}"));
+        }
+    }
+    assert!(wrong.is_empty(), "not here:\n{}", wrong.join("\n"));
+}
+
+fn manifest(path: &str) -> toml::Table {
+    fs::read_to_string(root().join(path)).unwrap().parse().unwrap()
+}
+
+fn dependencies(path: &str) -> Vec<String> {
+    let table = manifest(path);
+    table["dependencies"].as_table().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn crates_import_only_what_stands_below_them() {
+    let ours = ["agent", "collector", "domain", "proto", "store", "vigie", "e2e"];
+    let allowed: [(&str, &[&str]); 6] = [
+        ("proto/Cargo.toml", &[]),
+        ("agent/Cargo.toml", &["proto"]),
+        ("collector/domain/Cargo.toml", &[]),
+        ("collector/store/Cargo.toml", &["domain"]),
+        ("collector/Cargo.toml", &["domain", "proto", "store"]),
+        ("collector/cli/Cargo.toml", &[]),
+    ];
+    for (path, allowed) in allowed {
+        let imported = dependencies(path);
+        let wrong: Vec<_> = imported
+            .iter()
+            .filter(|name| ours.contains(&name.as_str()) && !allowed.contains(&name.as_str()))
+            .collect();
+        assert!(wrong.is_empty(), "{path} imports {wrong:?}");
+    }
+}
+
+#[test]
+fn the_domain_is_pure() {
+    let imported = dependencies("collector/domain/Cargo.toml");
+    assert_eq!(imported, ["jiff", "thiserror"], "the domain knows values and civil time only");
+    let impure = ["std::fs", "std::net", "std::env", "Instant::now", "SystemTime::now"];
+    only(&["collector/domain/src"], &impure, |_| false);
+    only(&["collector/domain/src"], &["Timestamp::now"], |_| false);
+}
+
+#[test]
+fn only_the_backends_contain_sql() {
+    let sql = ["SELECT ", "INSERT INTO", "DELETE FROM", "CREATE TABLE", "PRAGMA "];
+    only(PRODUCT, &sql, |path| path.starts_with("collector/store/src/sqlite"));
+}
+
+#[test]
+fn nothing_starts_another_program_or_ends_this_one() {
+    only(&["agent/src", "collector"], &["process::Command"], |_| false);
+    only(&["agent/src", "collector"], &["process::exit"], |path| path.ends_with("src/main.rs"));
+}
+
+#[test]
+fn no_test_is_skipped_and_nothing_is_left_for_later() {
+    // Written so that this file does not contain what it looks for.
+    let marks = [concat!("#[ign", "ore"), concat!("to", "do!("), concat!("FIX", "ME")];
+    for (path, text) in sources(&["proto/src", "agent", "collector", "tests/src", "tests/tests"]) {
+        for mark in marks {
+            assert!(!text.contains(mark), "{path}: {mark}");
+        }
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    for (path, text) in sources(&["proto/src", "agent/src", "collector", "tests/src"]) {
+        let lines = text.lines().count();
+        assert!(lines <= 1_000, "{path} has {lines} lines: look for the seam");
+    }
+}
+
+/// The parts of a version that count.
+fn version(text: &str) -> [u64; 3] {
+    let plain = text.split(['-', '+']).next().unwrap_or_default();
+    let mut parts = plain.split('.').map(|part| part.parse().unwrap());
+    std::array::from_fn(|_| parts.next().unwrap_or(0))
+}
+
+#[test]
+fn locked_versions_stand_on_or_above_their_floors() {
+    // Why each: SQLite before 3.51.3 can corrupt a database while its log is reset; tonic before
+    // 0.14.3 bounded only the compressed size; rustls before 0.23.45 took messages at the wrong
+    // level; lettre before 0.11.22 read a reply without bound. Advisories do not tell of all four.
+    let floors = [
+        ("tonic", [0, 14, 3]),
+        ("rustls", [0, 23, 45]),
+        ("lettre", [0, 11, 22]),
+        ("h2", [0, 4, 12]),
+        ("snmp2", [0, 5, 3]),
+    ];
+    let lock = manifest("Cargo.lock");
+    let packages = lock["package"].as_array().unwrap();
+    for (name, floor) in floors {
+        let found: Vec<_> = packages
+            .iter()
+            .filter(|package| package["name"].as_str() == Some(name))
+            .map(|package| version(package["version"].as_str().unwrap()))
+            .collect();
+        assert!(!found.is_empty(), "{name} is not locked");
+        assert!(found.iter().all(|version| *version >= floor), "{name}: {found:?} < {floor:?}");
+    }
+}
+
+#[test]
+fn one_tls_provider_is_linked() {
+    let lock = manifest("Cargo.lock");
+    let names = lock["package"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap());
+    let wrong: Vec<_> =
+        names.filter(|n| ["aws-lc-rs", "openssl-sys", "native-tls"].contains(n)).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn every_crate_takes_its_lints_and_version_from_the_root() {
+    for member in manifest("Cargo.toml")["workspace"]["members"].as_array().unwrap() {
+        let path = format!("{}/Cargo.toml", member.as_str().unwrap());
+        let table = manifest(&path);
+        assert_eq!(table["lints"]["workspace"].as_bool(), Some(true), "{path}");
+        assert_eq!(table["package"]["version"]["workspace"].as_bool(), Some(true), "{path}");
+        for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let Some(list) = table.get(kind) else { continue };
+            for (name, value) in list.as_table().unwrap() {
+                assert!(value.get("version").is_none(), "{path}: {name} has a version of its own");
+            }
+        }
+    }
+}
