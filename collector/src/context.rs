@@ -4,7 +4,14 @@ use std::sync::Arc;
 
 use store::Store;
 
-use crate::{clock::Clock, config::Config, live::Live, metrics::Metrics};
+use crate::{
+    clock::Clock,
+    config::Config,
+    live::Live,
+    metrics::Metrics,
+    session::Sessions,
+    targets::{SiteConfigs, Targets},
+};
 
 /// Shared by listeners, jobs and the API. Cheap to clone.
 #[derive(Clone)]
@@ -19,8 +26,48 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Agents as they are now.
     pub live: Arc<Live>,
+    /// Open sessions: after `revoke_agent` of the store, close the agent's here.
+    pub sessions: Arc<Sessions>,
+    /// Tells sessions that a site's configuration changed.
+    pub configs: Arc<SiteConfigs>,
+    /// Adds and retires targets: operators' and the ladders'.
+    pub targets: Arc<Targets>,
+    /// SHA-256 of the authority's public key: the third part of enrolment tokens.
+    pub pin: [u8; 32],
     /// SHA-256 of the operator token of this start (`vgi_...`, in [`Config::operator_token`]).
     pub operator_sha256: [u8; 32],
+}
+
+impl Context {
+    /// A collector that has just started: nobody connected, all figures at zero.
+    #[must_use]
+    pub fn new(
+        config: Arc<Config>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        pin: [u8; 32],
+        operator_sha256: [u8; 32],
+    ) -> Self {
+        let configs = Arc::new(SiteConfigs::default());
+        let targets = Targets::new(
+            store.clone(),
+            configs.clone(),
+            config.references.clone(),
+            config.agents.public_address.clone(),
+        );
+        Self {
+            config,
+            store,
+            clock,
+            metrics: Arc::default(),
+            live: Arc::default(),
+            sessions: Arc::default(),
+            configs,
+            targets: Arc::new(targets),
+            pin,
+            operator_sha256,
+        }
+    }
 }
 
 impl std::fmt::Debug for Context {

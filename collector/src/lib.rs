@@ -3,7 +3,10 @@
 //! - [`config`]: the file and its faults. [`clock`]: time as an argument.
 //! - [`ca`]: the collector's own certificate authority. [`secret_file`]: files for one reader.
 //! - [`tls`]: sockets to authenticated channels. [`access`]: which call is open to whom.
+//! - [`enrol`]: tokens and certificates. [`session`]: one stream per agent. [`ingest`]: batches.
+//! - [`targets`]: what each site measures. [`wire`]: between the domain and the wire contract.
 //! - [`context`]: what every part is handed.
+//! - [`evaluator`]: incidents. [`notifier`]: the outbox's mails.
 //! - [`live`]: agents as they are now. [`feed`]: committed samples on their way to the evaluator.
 //! - [`import`]: `sites.csv`, checked line by line.
 //! - [`api`]: HTTP and JSON over it.
@@ -16,12 +19,17 @@ pub mod ca;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod enrol;
 pub mod evaluator;
 pub mod feed;
 pub mod import;
+pub mod ingest;
 pub mod live;
 pub mod metrics;
 pub mod notifier;
 pub mod query;
 pub mod secret_file;
+pub mod session;
+pub mod targets;
 pub mod tls;
+pub mod wire;

@@ -1,0 +1,759 @@
+//! One stream per agent: hello, resume, records in, acknowledgements out.
+//!
+//! A record is acknowledged only once the store said that it survived an fsync. Several batches may
+//! be on their way to the disk; their acknowledgements keep their order. When too much is under way
+//! the stream is simply not read, and the agent's spool is the buffer.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
+use jiff::Timestamp;
+use prost::Message as _;
+use proto::{
+    limits::{MAX_BODY_BYTES, MAX_CONFIG_BYTES, MAX_HELLO_BYTES, MAX_MESSAGE_BYTES, PROTOCOL},
+    v1::{
+        self,
+        agent_link_server::{AgentLink, AgentLinkServer},
+        lane_resume::Action,
+    },
+};
+use rand::RngExt as _;
+use store::{Commit, Disposition, LaneKey, LaneProgress, StoreError};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    access::{Call, admit},
+    ca::Identity,
+    context::Context,
+    feed::{Feed, FeedItem},
+    ingest::{Batch, Fresh, Ingest, IngestError},
+    live::{AgentLive, LaneLive},
+    metrics::Reason,
+    tls::Peer,
+    wire,
+};
+
+mod clock;
+mod events;
+mod registry;
+
+pub use clock::{ClockMap, Mapping};
+pub use registry::{Ending, Place, Seat, Sessions};
+
+/// Answers that wait for a slow reader.
+const OUT_QUEUE: usize = 64;
+/// A reader that takes nothing for so long is gone.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// Batches of one stream on their way to the disk.
+const MAX_COMMITS: usize = 16;
+/// Unit of the budget that all streams share, bytes.
+const BUDGET_UNIT: usize = 1 << 10;
+/// Uncompressed bytes of all streams on their way to the disk.
+const BUDGET_BYTES: usize = 64 << 20;
+/// What an agent may have in flight at first, bytes.
+const CREDIT_START: u64 = 1 << 20;
+/// What one agent may have in flight at most, bytes.
+const CREDIT_MAX: u64 = 8 << 20;
+/// What every agent may have in flight, however many there are, bytes.
+const CREDIT_MIN: u64 = 64 << 10;
+/// Records that go with each KiB of credit: a record of one sample is about 40 bytes.
+const CREDIT_RECORDS_PER_KIB: u64 = 16;
+/// A stream that says nothing for so long is dead: six heartbeats are missing.
+const IDLE: Duration = Duration::from_secs(90);
+/// Life of a stream before it is asked to connect again; a fifth more or less, at random.
+const AGE: Duration = Duration::from_hours(1);
+/// Longest wait for batches that are on their way when a stream ends.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// Bounds that tests shorten.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionLimits {
+    /// Longest wait for a `Hello`.
+    pub hello: Duration,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self { hello: Duration::from_secs(5) }
+    }
+}
+
+/// Why a stream ends, as the agent is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Away {
+    reason: &'static str,
+    retry_min_ms: u32,
+    retry_spread_ms: u32,
+    refused: bool,
+}
+
+impl Away {
+    const fn refused(reason: &'static str) -> Self {
+        Self { reason, retry_min_ms: 60_000, retry_spread_ms: 240_000, refused: true }
+    }
+
+    const fn later(reason: &'static str, retry_min_ms: u32, retry_spread_ms: u32) -> Self {
+        Self { reason, retry_min_ms, retry_spread_ms, refused: false }
+    }
+
+    /// The agent broke the contract: an error of either side, so not at once again.
+    const fn violation(reason: &'static str) -> Self {
+        Self::later(reason, 5_000, 30_000)
+    }
+
+    /// The collector can not do its part.
+    const STORE: Self = Self::later("store", 2_000, 20_000);
+    /// The stream itself is gone: nobody is left to be told.
+    const GONE: Self = Self::later("gone", 0, 0);
+}
+
+type Down = Result<v1::Down, Status>;
+
+/// The service.
+pub struct Link {
+    context: Context,
+    feed: Feed,
+    limits: SessionLimits,
+    budget: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl Link {
+    /// The service, to be added to a server. Streams end when `stop` is cancelled.
+    #[must_use]
+    pub fn service(
+        context: Context,
+        feed: Feed,
+        limits: SessionLimits,
+        stop: CancellationToken,
+    ) -> AgentLinkServer<Self> {
+        let budget = Arc::new(Semaphore::new(BUDGET_BYTES / BUDGET_UNIT));
+        AgentLinkServer::new(Self { context, feed, limits, budget, stop })
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES + MAX_CONFIG_BYTES)
+    }
+}
+
+#[tonic::async_trait]
+impl AgentLink for Link {
+    type SessionStream = ReceiverStream<Down>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::Up>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let context = self.context.clone();
+        let peer = request.extensions().get::<Peer>().cloned();
+        let now = context.clock.now();
+        let identity = admit(Call::Session, peer.as_ref(), now, &context.metrics)?;
+        let (Some(identity), Some(peer)) = (identity, peer) else {
+            return Err(Status::permission_denied("this call needs another identity"));
+        };
+        let (out, answers) = mpsc::channel(OUT_QUEUE);
+        let opening = Opening {
+            context,
+            feed: self.feed.clone(),
+            limits: self.limits,
+            budget: self.budget.clone(),
+            stop: self.stop.clone(),
+            identity,
+            peer,
+            inbound: request.into_inner(),
+            out,
+        };
+        tokio::spawn(opening.run());
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+}
+
+/// A stream before its `Hello`.
+struct Opening {
+    context: Context,
+    feed: Feed,
+    limits: SessionLimits,
+    budget: Arc<Semaphore>,
+    stop: CancellationToken,
+    identity: Arc<Identity>,
+    peer: Peer,
+    inbound: Streaming<v1::Up>,
+    out: mpsc::Sender<Down>,
+}
+
+fn down(message: v1::down::Message) -> v1::Down {
+    v1::Down { message: Some(message) }
+}
+
+async fn send(out: &mpsc::Sender<Down>, message: v1::down::Message) -> Result<(), Away> {
+    match out.send_timeout(Ok(down(message)), SEND_TIMEOUT).await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(Away::GONE),
+    }
+}
+
+fn store_failed(context: &Context, identity: &Identity, error: &StoreError) -> Away {
+    tracing::error!(
+        agent = %identity.agent,
+        error = error as &dyn std::error::Error,
+        "the store failed a session"
+    );
+    context.metrics.refused_calls.get_or_create(&Reason { reason: "store" }).inc();
+    Away::STORE
+}
+
+impl Opening {
+    async fn run(mut self) {
+        let (context, out) = (self.context.clone(), self.out.clone());
+        let (identity, peer, stop) = (self.identity.clone(), self.peer.clone(), self.stop.clone());
+        let opened = tokio::select! {
+            opened = self.open() => opened,
+            () = stop.cancelled() => Err(Away::later("restart", 1_000, 30_000)),
+        };
+        let away = match opened {
+            Ok((hello, seat)) => match Session::start(self, hello, seat).await {
+                Ok(mut session) => {
+                    context.metrics.sessions.inc();
+                    let away = session.run().await;
+                    context.metrics.sessions.dec();
+                    session.finish(away).await
+                }
+                Err(away) => away,
+            },
+            Err(away) => away,
+        };
+        if away != Away::GONE {
+            context.metrics.refused_calls.get_or_create(&Reason { reason: away.reason }).inc();
+            let message = v1::GoAway {
+                reason: away.reason.to_owned(),
+                retry_min_ms: away.retry_min_ms,
+                retry_spread_ms: away.retry_spread_ms,
+                refused: away.refused,
+            };
+            // The last word; the peer may have left.
+            let _ = send(&out, v1::down::Message::Away(message)).await;
+        }
+        tracing::info!(
+            agent = %identity.agent,
+            peer = %peer.address.ip(),
+            reason = away.reason,
+            "a session ended"
+        );
+    }
+
+    /// Waits for the `Hello` and takes a place for the session.
+    async fn open(&mut self) -> Result<(v1::Hello, Seat), Away> {
+        let first = match timeout(self.limits.hello, self.inbound.message()).await {
+            Err(_) => return Err(Away::violation("no hello in time")),
+            Ok(Err(_) | Ok(None)) => return Err(Away::GONE),
+            Ok(Ok(Some(first))) => first,
+        };
+        let Some(v1::up::Message::Hello(hello)) = first.message else {
+            return Err(Away::violation("the first message is not a hello"));
+        };
+        if hello.encoded_len() > MAX_HELLO_BYTES {
+            return Err(Away::violation("the hello is too large"));
+        }
+        if hello.instance_id.is_empty() || hello.instance_id.len() > 64 {
+            return Err(Away::violation("the hello names no instance"));
+        }
+        if !(hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL) {
+            return Err(Away::later("protocol", 60_000, 600_000));
+        }
+        let Identity { agent, serial, .. } = &*self.identity;
+        match self.context.store.use_certificate(*agent, serial).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Away::refused("identity")),
+            Err(error) => return Err(store_failed(&self.context, &self.identity, &error)),
+        }
+        let seat =
+            self.context.sessions.open(*agent, &hello.instance_id, &hello.machine_fingerprint);
+        Ok((hello, seat))
+    }
+}
+
+/// A batch on its way to the disk.
+struct Done {
+    commit: Result<Commit, StoreError>,
+    fresh: Vec<Option<Fresh>>,
+    newest_ms: Option<i64>,
+    records: i64,
+    started: Instant,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A stream after its `Hello`.
+struct Session {
+    context: Context,
+    feed: Feed,
+    budget: Arc<Semaphore>,
+    stop: CancellationToken,
+    identity: Arc<Identity>,
+    inbound: Streaming<v1::Up>,
+    out: mpsc::Sender<Down>,
+    seat: Seat,
+    site: domain::id::SiteId,
+    ingest: Ingest,
+    clock: ClockMap,
+    changes: watch::Receiver<u64>,
+    offered: u64,
+    credit: u64,
+    commits: FuturesOrdered<BoxFuture<'static, Done>>,
+}
+
+impl Session {
+    async fn start(opening: Opening, hello: v1::Hello, seat: Seat) -> Result<Self, Away> {
+        let Opening { context, feed, budget, stop, identity, peer, inbound, out, .. } = opening;
+        let failed = |error: StoreError| store_failed(&context, &identity, &error);
+        let received_ns = context.clock.now_ns();
+        let agent = context.store.agent(identity.agent).await.map_err(failed)?;
+        let agent = agent.ok_or(Away::refused("identity"))?;
+        let saved = store::IngestStore::clock(&*context.store, agent.id, hello.boot_tag);
+        let saved = saved.await.map_err(failed)?;
+        let clock = ClockMap::new(hello.boot_tag, hello.boot_ns, received_ns, saved);
+        let mapping = clock.mapping();
+        if saved != Some(mapping.offset_ns) {
+            let Mapping { offset_ns, error_ns } = mapping;
+            let save = context.store.save_clock(agent.id, hello.boot_tag, offset_ns, error_ns);
+            save.await.map_err(failed)?;
+        }
+        let sites = context.store.sites().await.map_err(failed)?;
+        let site = sites.into_iter().find(|site| site.id == agent.site);
+        let site_name = site.map_or_else(String::new, |site| site.facts.name);
+        let changes = context.configs.watch(agent.site);
+        let ingest = Ingest::new(agent.id, agent.site, agent.enrolled_at.as_millisecond());
+        let mut live = AgentLive::new(
+            agent.site,
+            context.clock.now(),
+            wire::text(&hello.version),
+            Some(peer.address.ip()),
+        );
+        live.lanes = lanes(&hello.lanes);
+        live.config.applied = hello.config_applied;
+        live.held = context.sessions.held(agent.id) > 0;
+        tracing::info!(
+            site = agent.site.0,
+            agent = %agent.id,
+            peer = %peer.address.ip(),
+            version = live.version,
+            held = seat.place == Place::Held,
+            "a session began"
+        );
+        if seat.place == Place::Live {
+            context.live.open(agent.id, live);
+        } else {
+            context.metrics.sessions_held.inc();
+            context.live.update(agent.id, |live| live.held = true);
+            tracing::warn!(
+                agent = %agent.id,
+                peer = %peer.address.ip(),
+                "another machine uses this identity; it is held"
+            );
+        }
+        let mut session = Self {
+            context,
+            feed,
+            budget,
+            stop,
+            identity,
+            inbound,
+            out,
+            seat,
+            site: agent.site,
+            ingest,
+            clock,
+            changes,
+            offered: hello.config_applied,
+            credit: 0,
+            commits: FuturesOrdered::new(),
+        };
+        session.welcome(&hello, site_name, received_ns).await?;
+        if session.seat.place == Place::Live {
+            if let Some(surroundings) = &hello.surroundings {
+                session.surroundings(surroundings).await?;
+            }
+            session.offer().await?;
+        }
+        Ok(session)
+    }
+
+    fn failed(&self, error: &StoreError) -> Away {
+        store_failed(&self.context, &self.identity, error)
+    }
+
+    /// Answers the `Hello`: where each lane goes on.
+    async fn welcome(
+        &mut self,
+        hello: &v1::Hello,
+        site_name: String,
+        received_ns: i64,
+    ) -> Result<(), Away> {
+        let mut resumes = Vec::new();
+        for lane in 0..=1_u8 {
+            let state = hello.lanes.iter().find(|state| state.lane == u32::from(lane));
+            let Some(state) = state.filter(|state| state.epoch != 0) else { continue };
+            let key = LaneKey { agent: self.identity.agent, lane, epoch: state.epoch };
+            if self.seat.place == Place::Held {
+                let nothing = LaneProgress { lane: key, contig_upto: 0, above: Vec::new() };
+                resumes.push(wire::resume(&nothing, Action::Hold));
+                continue;
+            }
+            let resume = self.context.store.resume(key, state.next_seq, state.head_hash);
+            let resume = resume.await.map_err(|error| self.failed(&error))?;
+            let action = if resume.rolled_back { Action::NewEpoch } else { Action::Continue };
+            if resume.rolled_back {
+                tracing::warn!(agent = %key.agent, lane, "the agent's disk was rolled back");
+            }
+            resumes.push(wire::resume(&resume.progress, action));
+        }
+        let generation = self.context.store.generation().await;
+        let ok = v1::HelloOk {
+            protocol: PROTOCOL,
+            db_generation: generation.map_err(|error| self.failed(&error))?,
+            lanes: resumes,
+            time: Some(self.time(hello.boot_ns, received_ns)),
+            credit: Some(self.next_credit()),
+            site_name,
+        };
+        send(&self.out, v1::down::Message::Ok(ok)).await
+    }
+
+    fn time(&self, agent_boot_ns: u64, received_wall_ns: i64) -> v1::TimeReply {
+        let sent_wall_ns = self.context.clock.now_ns();
+        v1::TimeReply { agent_boot_ns, received_wall_ns, sent_wall_ns }
+    }
+
+    /// What the agent may have in flight: more with each acknowledgement, up to its share of what
+    /// all agents may have.
+    fn next_credit(&mut self) -> v1::Credit {
+        let open = u64::try_from(self.context.sessions.count()).unwrap_or(u64::MAX).max(1);
+        let share = (BUDGET_BYTES as u64 / open).clamp(CREDIT_MIN, CREDIT_MAX);
+        self.credit = (self.credit * 2).max(CREDIT_START).min(share);
+        v1::Credit { bytes: self.credit, records: (self.credit >> 10) * CREDIT_RECORDS_PER_KIB }
+    }
+
+    /// Runs until something ends the stream.
+    async fn run(&mut self) -> Away {
+        let spread = rand::rng().random_range(0.8..1.2);
+        let old = Instant::now() + AGE.mul_f64(spread);
+        let mut idle = Instant::now() + IDLE;
+        let stop = self.stop.clone();
+        loop {
+            let room = self.commits.len() < MAX_COMMITS;
+            let step = tokio::select! {
+                () = stop.cancelled() => Err(Away::later("restart", 1_000, 30_000)),
+                ending = self.seat.ended() => Err(match ending {
+                    Ending::Revoked => Away::refused("revoked"),
+                    Ending::Superseded => Away::later("superseded", 60_000, 60_000),
+                    Ending::Released => Away::later("released", 0, 1_000),
+                }),
+                Some(done) = self.commits.next(), if !self.commits.is_empty() => {
+                    self.committed(done).await
+                }
+                changed = self.changes.changed() => match changed {
+                    Ok(()) => self.offer().await,
+                    Err(_) => Err(Away::later("restart", 1_000, 30_000)),
+                },
+                message = self.inbound.message(), if room => match message {
+                    Ok(Some(message)) => {
+                        idle = Instant::now() + IDLE;
+                        self.take(message).await
+                    }
+                    Ok(None) | Err(_) => Err(Away::GONE),
+                },
+                () = sleep_until(old) => Err(Away::later("age", 0, 10_000)),
+                () = sleep_until(idle) => Err(Away::later("silence", 0, 10_000)),
+            };
+            if let Err(away) = step {
+                return away;
+            }
+        }
+    }
+
+    async fn take(&mut self, message: v1::Up) -> Result<(), Away> {
+        let now = self.context.clock.now();
+        let agent = self.identity.agent;
+        let Some(message) = message.message else {
+            // A message of a newer agent.
+            return Ok(());
+        };
+        if self.seat.place == Place::Live {
+            self.context.live.update(agent, |live| live.last_message = now);
+        }
+        match message {
+            v1::up::Message::Records(records) if self.seat.place == Place::Live => {
+                self.records(&records).await
+            }
+            v1::up::Message::Records(_) => Err(Away::violation("held")),
+            v1::up::Message::Heartbeat(heartbeat) => self.heartbeat(&heartbeat, now).await,
+            v1::up::Message::Config(status) => {
+                self.config_status(&status);
+                Ok(())
+            }
+            v1::up::Message::Goodbye(goodbye) => {
+                let reason = wire::text(&goodbye.reason);
+                tracing::info!(site = self.site.0, agent = %agent, reason, "an agent said goodbye");
+                if self.seat.place == Place::Live {
+                    self.context.live.update(agent, |live| live.goodbye = Some(reason));
+                }
+                Err(Away::GONE)
+            }
+            v1::up::Message::Hello(_) => Err(Away::violation("a second hello")),
+        }
+    }
+
+    async fn records(&mut self, records: &v1::Records) -> Result<(), Away> {
+        let metrics = self.context.metrics.clone();
+        metrics.wire_bytes.inc_by(records.body.len() as u64);
+        let raw = records.raw_len as usize;
+        if raw > MAX_BODY_BYTES {
+            return Err(Away::violation("records"));
+        }
+        let units = u32::try_from(raw / BUDGET_UNIT + 1).unwrap_or(u32::MAX);
+        let permit = tokio::select! {
+            permit = self.budget.clone().acquire_many_owned(units) => permit.ok(),
+            ending = self.seat.ended() => return Err(match ending {
+                Ending::Revoked => Away::refused("revoked"),
+                Ending::Superseded | Ending::Released => Away::later("superseded", 60_000, 60_000),
+            }),
+            () = self.stop.cancelled() => return Err(Away::later("restart", 1_000, 30_000)),
+        };
+        let now_ms = self.context.clock.now_ms();
+        let store = self.context.store.clone();
+        let taken = self.ingest.take(&*store, &mut self.clock, records, now_ms).await;
+        let batch = taken.map_err(|error| self.unreadable(&error))?;
+        let Batch { records, fresh, events, newest_ms } = batch;
+        for event in events {
+            self.apply(event).await?;
+        }
+        let count = i64::try_from(records.len()).unwrap_or(i64::MAX);
+        metrics.records.inc_by(records.len() as u64);
+        metrics.commit_queue.inc_by(count);
+        self.commits.push_back(Box::pin(async move {
+            let started = Instant::now();
+            let commit = store.commit(records).await;
+            Done { commit, fresh, newest_ms, records: count, started, _permit: permit }
+        }));
+        Ok(())
+    }
+
+    fn unreadable(&self, error: &IngestError) -> Away {
+        if let IngestError::Store(error) = error {
+            return self.failed(error);
+        }
+        tracing::warn!(
+            site = self.site.0,
+            agent = %self.identity.agent,
+            error = error as &dyn std::error::Error,
+            "a batch could not be read"
+        );
+        Away::violation("records")
+    }
+
+    /// Tells the evaluator and the agent about a durable batch.
+    async fn committed(&mut self, done: Done) -> Result<(), Away> {
+        let Done { commit, fresh, newest_ms, records, started, .. } = done;
+        let metrics = self.context.metrics.clone();
+        metrics.commit_queue.dec_by(records);
+        let Commit { records, progress } = commit.map_err(|error| self.failed(&error))?;
+        metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+        if let Some(newest_ms) = newest_ms {
+            #[expect(clippy::cast_precision_loss, reason = "an age in seconds")]
+            let age = self.context.clock.now_ms().saturating_sub(newest_ms) as f64 / 1e3;
+            metrics.ingest_lag_seconds.set(age);
+        }
+        let mut rejected: HashMap<LaneKey, Vec<(u64, &'static str)>> = HashMap::new();
+        let mut refused_by_store = false;
+        for (committed, fresh) in records.into_iter().zip(fresh) {
+            let record = committed.record;
+            match committed.disposition {
+                Disposition::Stored => {
+                    metrics.samples.inc_by(u64::from(record.items));
+                    let Some(fresh) = fresh else { continue };
+                    if fresh.late {
+                        metrics.late_records.inc();
+                    }
+                    let (Some(columns), Some((group, layout))) = (fresh.columns, record.group)
+                    else {
+                        continue;
+                    };
+                    self.feed.push(FeedItem {
+                        site: committed.site.unwrap_or(self.site),
+                        agent: self.identity.agent,
+                        group,
+                        layout,
+                        time_ms: fresh.time_ms,
+                        late: fresh.late,
+                        sure: matches!(record.time, store::ServerTime::Known(_)),
+                        columns,
+                    });
+                }
+                Disposition::Duplicate => {
+                    metrics.duplicates.inc();
+                }
+                Disposition::Conflict => {
+                    metrics.conflicts.inc();
+                    tracing::warn!(
+                        site = self.site.0,
+                        agent = %self.identity.agent,
+                        sequence = record.seq,
+                        "a record differs from the one stored under its number"
+                    );
+                }
+                Disposition::Rejected(reason) => {
+                    metrics.rejected.get_or_create(&Reason { reason }).inc();
+                    refused_by_store |= record.refused.is_none();
+                    rejected.entry(record.lane).or_default().push((record.seq, reason));
+                }
+            }
+        }
+        if refused_by_store && !self.is_active().await? {
+            return Err(Away::refused("revoked"));
+        }
+        let lanes = progress.len();
+        for (at, progress) in progress.iter().enumerate() {
+            let credit = (at + 1 == lanes).then(|| self.next_credit());
+            let refused = rejected.remove(&progress.lane).unwrap_or_default();
+            let ack = wire::ack(progress, refused, credit);
+            send(&self.out, v1::down::Message::Ack(ack)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the agent may still send. By `&mut`, because the commits under way are not `Sync`.
+    async fn is_active(&mut self) -> Result<bool, Away> {
+        let agent = self.context.store.agent(self.identity.agent).await;
+        let agent = agent.map_err(|error| self.failed(&error))?;
+        Ok(agent.is_some_and(|agent| agent.status == domain::agent::AgentStatus::Active))
+    }
+
+    async fn heartbeat(&mut self, heartbeat: &v1::Heartbeat, now: Timestamp) -> Result<(), Away> {
+        let received_ns = self.context.clock.now_ns();
+        let claim = (heartbeat.clock_error_ns > 0)
+            .then_some((heartbeat.clock_offset_ns, heartbeat.clock_error_ns));
+        let agent = self.identity.agent;
+        if self.seat.place == Place::Live {
+            let moved =
+                self.clock.heartbeat(heartbeat.boot_ns, heartbeat.wall_ns, claim, received_ns);
+            if let Some(Mapping { offset_ns, error_ns }) = moved {
+                let boot_tag = self.clock.boot_tag();
+                let save = self.context.store.save_clock(agent, boot_tag, offset_ns, error_ns);
+                save.await.map_err(|error| self.failed(&error))?;
+            }
+            let held = self.context.sessions.held(agent) > 0;
+            self.context.live.update(agent, |live| {
+                live.last_message = now;
+                live.held = held;
+                live.lanes = lanes(&heartbeat.lanes);
+                live.spool_degraded = heartbeat.spool_degraded;
+                live.rss_bytes = heartbeat.rss_bytes;
+                live.cpu_ms = heartbeat.cpu_ms;
+                live.probe_lag_p95_ms = heartbeat.probe_lag_p95_ms;
+                live.skipped_rounds = heartbeat.skipped_rounds;
+                live.clock_offset_ns = claim.map(|(offset_ns, _)| offset_ns);
+                live.clock_error_ns = heartbeat.clock_error_ns;
+                live.config.applied = heartbeat.config_applied;
+            });
+        }
+        let time = self.time(heartbeat.boot_ns, received_ns);
+        send(&self.out, v1::down::Message::Time(time)).await
+    }
+
+    fn config_status(&self, status: &v1::ConfigStatus) {
+        if self.seat.place == Place::Held {
+            return;
+        }
+        let reason = wire::text(&status.reason);
+        if !status.applied {
+            tracing::warn!(
+                site = self.site.0,
+                agent = %self.identity.agent,
+                version = status.version,
+                reason,
+                "an agent refused its configuration"
+            );
+        }
+        self.context.live.update(self.identity.agent, |live| {
+            if status.applied {
+                live.config.applied = status.version;
+                live.config.failed = None;
+            } else {
+                live.config.failed = Some((status.version, reason));
+            }
+        });
+    }
+
+    /// Sends the site's configuration when it is another than the agent has, and not one that it
+    /// refused.
+    async fn offer(&mut self) -> Result<(), Away> {
+        if self.seat.place == Place::Held {
+            return Ok(());
+        }
+        let groups = self.context.store.groups(self.site).await;
+        let (version, groups) = groups.map_err(|error| self.failed(&error))?;
+        self.ingest.learn(&groups);
+        let agent = self.identity.agent;
+        let live = self.context.live.agent(agent);
+        let failed = live.and_then(|live| live.config.failed).map(|(version, _)| version);
+        if version == self.offered || failed == Some(version) {
+            return Ok(());
+        }
+        let config = wire::config(version, &groups, &self.context.config.references);
+        if config.encoded_len() > MAX_CONFIG_BYTES {
+            // Retrying would not make it smaller: the operator must retire targets.
+            tracing::error!(
+                site = self.site.0,
+                agent = %agent,
+                bytes = config.encoded_len(),
+                "the configuration is too large to be sent"
+            );
+            return Ok(());
+        }
+        self.offered = version;
+        self.context.live.update(agent, |live| live.config.offered = version);
+        send(&self.out, v1::down::Message::Config(config)).await
+    }
+
+    /// Lets batches on their way reach the disk and be acknowledged, within a bound.
+    async fn finish(mut self, away: Away) -> Away {
+        let drained = timeout(DRAIN, async {
+            while let Some(done) = self.commits.next().await {
+                if self.committed(done).await.is_err() {
+                    break;
+                }
+            }
+        });
+        if drained.await.is_err() {
+            tracing::warn!(agent = %self.identity.agent, "a session ended before its last commits");
+        }
+        let left: i64 = i64::try_from(self.commits.len()).unwrap_or(0);
+        if left > 0 {
+            tracing::debug!(batches = left, "unacknowledged batches come again");
+        }
+        if self.seat.place == Place::Live {
+            let agent = self.identity.agent;
+            let superseded = away.reason == "superseded";
+            self.context.live.update(agent, |live| live.connected &= superseded);
+        } else {
+            self.context.metrics.sessions_held.dec();
+        }
+        away
+    }
+}
+
+fn lanes(states: &[v1::LaneState]) -> Vec<LaneLive> {
+    let lane = |state: &v1::LaneState| {
+        let lane = u8::try_from(state.lane).ok()?;
+        Some(LaneLive {
+            lane,
+            records: state.next_seq.saturating_sub(state.oldest_seq),
+            bytes: state.bytes,
+            evicted: state.evicted,
+        })
+    };
+    states.iter().take(2).filter_map(lane).collect()
+}

@@ -1,0 +1,109 @@
+//! What events of an agent change beyond being stored.
+//!
+//! Applied before the commit of their records: each is idempotent, so a crash in between repeats
+//! it and loses nothing.
+
+use domain::{id::GroupId, sample::Span};
+use proto::v1;
+
+use super::{Away, Session};
+use crate::{targets::TargetError, wire};
+
+/// Nanoseconds of a millisecond.
+const NS_PER_MS: i64 = 1_000_000;
+
+impl Session {
+    pub(super) async fn apply(&mut self, event: v1::Event) -> Result<(), Away> {
+        let (site, agent) = (self.site.0, self.identity.agent);
+        match event.event {
+            Some(v1::event::Event::Gap(gap)) => self.gap(&gap).await,
+            Some(v1::event::Event::Surroundings(seen)) => self.surroundings(&seen).await,
+            Some(v1::event::Event::SnmpInventory(inventory)) => {
+                let ports = wire::ports(&inventory);
+                let group = GroupId(inventory.group);
+                let changed = self.context.targets.ports(self.site, group, &ports).await;
+                self.planned(changed)
+            }
+            Some(v1::event::Event::HostInventory(inventory)) => {
+                let parts = wire::host_parts(&inventory);
+                let changed = self.context.targets.host(self.site, &parts).await;
+                self.planned(changed)
+            }
+            Some(v1::event::Event::Loss(loss)) => {
+                tracing::warn!(
+                    site,
+                    %agent,
+                    sequence = loss.from_seq,
+                    records = loss.records,
+                    samples = loss.samples,
+                    reason = wire::gap_reason(loss.reason()),
+                    "an agent lost records"
+                );
+                Ok(())
+            }
+            Some(v1::event::Event::Interception(interception)) => {
+                let detail = wire::text(&interception.detail);
+                tracing::warn!(site, %agent, detail, "something intercepts an agent's traffic");
+                Ok(())
+            }
+            // Kept with their records for whoever asks.
+            Some(
+                v1::event::Event::ClockStep(_)
+                | v1::event::Event::Started(_)
+                | v1::event::Event::Stopped(_),
+            )
+            | None => Ok(()),
+        }
+    }
+
+    pub(super) async fn surroundings(&mut self, seen: &v1::Surroundings) -> Result<(), Away> {
+        let changed = self.context.targets.ladder(self.site, &wire::seen(seen)).await;
+        self.planned(changed)
+    }
+
+    /// A plan that could not be changed for a reason of its own does not stop the records.
+    fn planned(&self, changed: Result<bool, TargetError>) -> Result<(), Away> {
+        match changed {
+            Ok(_) => Ok(()),
+            Err(TargetError::Store(error)) => Err(self.failed(&error)),
+            Err(error @ (TargetError::Fault(_) | TargetError::Full(..))) => {
+                tracing::warn!(
+                    site = self.site.0,
+                    agent = %self.identity.agent,
+                    error = &error as &dyn std::error::Error,
+                    "the plan of a site was not changed"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    async fn gap(&mut self, gap: &v1::Gap) -> Result<(), Away> {
+        let now_ms = self.context.clock.now_ms();
+        let at = |boot_ns: u64, wall_ns: i64| {
+            let mapped = (boot_ns > 0).then(|| self.clock.map(gap.boot_tag, boot_ns)).flatten();
+            mapped.unwrap_or(wall_ns).div_euclid(NS_PER_MS)
+        };
+        let span = Span {
+            from_ms: at(gap.from_boot_ns, gap.from_wall_ns),
+            to_ms: at(gap.to_boot_ns, gap.to_wall_ns),
+        };
+        let group = GroupId(gap.group);
+        let reason = wire::gap_reason(gap.reason());
+        let plausible = span.from_ms < span.to_ms
+            && self.ingest.accepts(span.from_ms, now_ms)
+            && self.ingest.accepts(span.to_ms, now_ms);
+        if !plausible || (group.0 != 0 && !self.ingest.has_group(group)) {
+            tracing::warn!(
+                site = self.site.0,
+                agent = %self.identity.agent,
+                reason,
+                "a gap names no stretch of this site"
+            );
+            return Ok(());
+        }
+        let group = (group.0 != 0).then_some(group);
+        let declared = self.context.store.declare_gap(self.site, group, span, reason).await;
+        declared.map_err(|error| self.failed(&error))
+    }
+}

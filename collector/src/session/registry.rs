@@ -1,0 +1,246 @@
+//! The open sessions: one live session per agent, machines with a stolen or cloned identity held.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use domain::id::AgentId;
+use tokio::sync::watch;
+
+/// Held sessions of one agent; the oldest goes when there are more.
+const MAX_HELD: usize = 4;
+
+/// Why a session must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The agent was withdrawn.
+    Revoked,
+    /// The same machine connected again.
+    Superseded,
+    /// The machine for which this one was held has gone: it may try again.
+    Released,
+}
+
+/// What a session may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Send records.
+    Live,
+    /// Nothing: another machine that uses the identity is connected.
+    Held,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    instance: Vec<u8>,
+    fingerprint: Vec<u8>,
+    place: Place,
+    end: watch::Sender<Option<Ending>>,
+}
+
+impl Entry {
+    fn end(&self, ending: Ending) {
+        self.end.send_if_modified(|slot| slot.is_none() && slot.replace(ending).is_none());
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    agents: HashMap<AgentId, Vec<Entry>>,
+    next: u64,
+}
+
+/// The open sessions.
+#[derive(Debug)]
+pub struct Sessions {
+    state: Mutex<State>,
+    open: watch::Sender<usize>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { state: Mutex::default(), open: watch::Sender::new(0) }
+    }
+}
+
+/// An open session; leaves the register when dropped.
+#[derive(Debug)]
+pub struct Seat {
+    sessions: Arc<Sessions>,
+    agent: AgentId,
+    id: u64,
+    ending: watch::Receiver<Option<Ending>>,
+    /// What this session may do.
+    pub place: Place,
+}
+
+impl Seat {
+    /// Waits until the session must end.
+    pub async fn ended(&mut self) -> Ending {
+        match self.ending.wait_for(Option::is_some).await {
+            Ok(ending) => ending.unwrap_or(Ending::Superseded),
+            // The register itself is gone.
+            Err(_) => Ending::Superseded,
+        }
+    }
+}
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place for a session.
+    ///
+    /// The same machine, or the same process, takes the place of its earlier session: that one may
+    /// be half open. Another machine is held while the first is connected. A machine that tells no
+    /// fingerprint is taken for the same.
+    #[must_use]
+    pub fn open(self: &Arc<Self>, agent: AgentId, instance: &[u8], fingerprint: &[u8]) -> Seat {
+        let mut state = self.lock();
+        state.next += 1;
+        let id = state.next;
+        let entries = state.agents.entry(agent).or_default();
+        let same = |entry: &Entry| {
+            entry.instance == instance
+                || entry.fingerprint == fingerprint
+                || entry.fingerprint.is_empty()
+                || fingerprint.is_empty()
+        };
+        let stranger = entries.iter().any(|entry| entry.place == Place::Live && !same(entry));
+        let place = if stranger { Place::Held } else { Place::Live };
+        for entry in entries.iter().filter(|entry| same(entry)) {
+            entry.end(Ending::Superseded);
+        }
+        entries.retain(|entry| !same(entry));
+        let held = entries.iter().filter(|entry| entry.place == Place::Held).count();
+        if place == Place::Held
+            && held >= MAX_HELD
+            && let Some(at) = entries.iter().position(|entry| entry.place == Place::Held)
+        {
+            entries.remove(at).end(Ending::Superseded);
+        }
+        let (end, ending) = watch::channel(None);
+        let (instance, fingerprint) = (instance.to_vec(), fingerprint.to_vec());
+        entries.push(Entry { id, instance, fingerprint, place, end });
+        drop(state);
+        self.open.send_modify(|open| *open += 1);
+        Seat { sessions: self.clone(), agent, id, ending, place }
+    }
+
+    /// Ends every session of an agent.
+    pub fn close(&self, agent: AgentId, ending: Ending) {
+        if let Some(entries) = self.lock().agents.get(&agent) {
+            for entry in entries {
+                entry.end(ending);
+            }
+        }
+    }
+
+    /// Machines held because their identity is in use elsewhere.
+    #[must_use]
+    pub fn held(&self, agent: AgentId) -> usize {
+        let state = self.lock();
+        let entries = state.agents.get(&agent).map_or(&[][..], Vec::as_slice);
+        entries.iter().filter(|entry| entry.place == Place::Held).count()
+    }
+
+    /// Sessions whose task has not ended.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        *self.open.borrow()
+    }
+
+    /// Waits until no session is left.
+    pub async fn idle(&self) {
+        // The sender lives in `self`, so the channel can not be closed here.
+        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.sessions.lock();
+        if let Some(entries) = state.agents.get_mut(&self.agent) {
+            let left = entries.iter().position(|entry| entry.id == self.id);
+            let was_live =
+                left.map(|at| entries.remove(at)).is_some_and(|e| e.place == Place::Live);
+            if was_live && !entries.iter().any(|entry| entry.place == Place::Live) {
+                for entry in entries.iter() {
+                    entry.end(Ending::Released);
+                }
+            }
+            if entries.is_empty() {
+                state.agents.remove(&self.agent);
+            }
+        }
+        drop(state);
+        self.sessions.open.send_modify(|open| *open -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENT: AgentId = AgentId([1; 16]);
+
+    fn ending(seat: &Seat) -> Option<Ending> {
+        *seat.ending.borrow()
+    }
+
+    #[tokio::test]
+    async fn the_same_machine_takes_the_place_of_its_earlier_session() {
+        let sessions = Arc::new(Sessions::default());
+        let mut first = sessions.open(AGENT, b"i1", b"m1");
+        let second = sessions.open(AGENT, b"i2", b"m1");
+        assert_eq!((first.place, second.place), (Place::Live, Place::Live));
+        assert_eq!(first.ended().await, Ending::Superseded);
+        drop(first);
+        assert_eq!(ending(&second), None);
+        assert_eq!(sessions.count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_second_machine_is_held_and_released_when_the_first_has_gone() {
+        let sessions = Arc::new(Sessions::default());
+        let first = sessions.open(AGENT, b"i1", b"m1");
+        let mut clone = sessions.open(AGENT, b"i2", b"m2");
+        assert_eq!(clone.place, Place::Held);
+        assert_eq!(sessions.held(AGENT), 1);
+        assert_eq!(ending(&first), None);
+        // The first machine reconnects before its old session is noticed to be dead.
+        let again = sessions.open(AGENT, b"i3", b"m1");
+        assert_eq!(again.place, Place::Live);
+        drop(first);
+        assert_eq!(ending(&clone), None);
+        drop(again);
+        assert_eq!(clone.ended().await, Ending::Released);
+    }
+
+    #[tokio::test]
+    async fn revocation_ends_all_sessions_of_the_agent_only() {
+        let sessions = Arc::new(Sessions::default());
+        let other = sessions.open(AgentId([2; 16]), b"i", b"m");
+        let mut live = sessions.open(AGENT, b"i1", b"m1");
+        let mut held = sessions.open(AGENT, b"i2", b"m2");
+        sessions.close(AGENT, Ending::Revoked);
+        assert_eq!((live.ended().await, held.ended().await), (Ending::Revoked, Ending::Revoked));
+        assert_eq!(ending(&other), None);
+        drop((live, held, other));
+        sessions.idle().await;
+        assert!(sessions.lock().agents.is_empty());
+    }
+
+    #[test]
+    fn held_machines_are_bounded() {
+        let sessions = Arc::new(Sessions::default());
+        let _live = sessions.open(AGENT, b"i", b"m");
+        let clones: Vec<Seat> = (0..20_u8).map(|n| sessions.open(AGENT, &[n], &[n])).collect();
+        assert_eq!(sessions.held(AGENT), MAX_HELD);
+        assert_eq!(ending(&clones[0]), Some(Ending::Superseded));
+        assert_eq!(ending(&clones[19]), None);
+    }
+}

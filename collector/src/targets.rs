@@ -1,0 +1,251 @@
+//! From what an agent sees, and what operators ask for, to targets and series.
+//!
+//! The rungs of a site's ladder (host, gateways, operator hops, resolvers, the collector) follow
+//! what the agent reports: a gateway that it no longer has is retired, history kept. Everything
+//! else is the operators'. Series come of inventories, within bounds, and only here: nothing that
+//! an agent sends makes a series by itself.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use domain::{
+    id::{GroupId, SiteId, TargetId},
+    target::{Method, Role, Series, Target, TargetSpec},
+};
+use store::{NewSeries, NewSeriesSpec, Store, StoreError};
+use tokio::sync::Mutex;
+
+use crate::config::References;
+
+mod check;
+mod configs;
+mod ladder;
+mod series;
+
+pub use check::TargetFault;
+pub use configs::SiteConfigs;
+pub use ladder::Seen;
+pub use series::{HostParts, MAX_INTERFACES, MAX_PARTS, Port, default_series};
+
+/// Active targets of a site: 500 devices, each asked in three ways.
+pub const MAX_TARGETS: usize = 1_500;
+/// Series of a site.
+pub const MAX_SERIES: usize = 50_000;
+/// Sites whose last ladder is remembered.
+const MAX_REMEMBERED: usize = 20_000;
+
+/// Why a plan was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The target itself is wrong; the reason is for the one who asked.
+    #[error(transparent)]
+    Fault(#[from] TargetFault),
+    /// The site has as many as it may.
+    #[error("the site has its {0} {1} already")]
+    Full(usize, &'static str),
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Keeps the targets of every site.
+pub struct Targets {
+    store: Arc<dyn Store>,
+    configs: Arc<SiteConfigs>,
+    references: References,
+    collector: String,
+    /// Held while a site's targets change, so that two reports of one site do not cross; what it
+    /// guards is the last ladder of each site, so that a report without news costs nothing.
+    ladders: Mutex<HashMap<SiteId, Seen>>,
+}
+
+impl std::fmt::Debug for Targets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Targets").field("collector", &self.collector).finish_non_exhaustive()
+    }
+}
+
+impl Targets {
+    /// `collector` is the `host:port` at which agents reach the collector.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        configs: Arc<SiteConfigs>,
+        references: References,
+        collector: String,
+    ) -> Self {
+        Self { store, configs, references, collector, ladders: Mutex::default() }
+    }
+
+    /// Registers a target for an operator, with the series of its method, and tells its agent.
+    ///
+    /// # Errors
+    /// [`TargetError::Fault`] with what is wrong with it.
+    pub async fn add(&self, spec: TargetSpec) -> Result<Target, TargetError> {
+        check::check(&spec)?;
+        let site = spec.site;
+        let _alone = self.ladders.lock().await;
+        let known = self.store.targets(Some(site)).await?;
+        let active = known.iter().filter(|target| target.active).count();
+        if active >= MAX_TARGETS {
+            return Err(TargetError::Full(MAX_TARGETS, "targets"));
+        }
+        if let Some(parent) = spec.parent
+            && !known.iter().any(|target| target.id == parent)
+        {
+            return Err(TargetFault::Parent.into());
+        }
+        let series = default_series(&spec.method, &spec.address);
+        let target = self.store.upsert_target(spec, series).await?;
+        self.configs.changed(site);
+        Ok(target)
+    }
+
+    /// Withdraws a target; its history stays. A rung of the ladder comes back when the agent next
+    /// reports it anew.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn retire(&self, target: &Target) -> Result<(), TargetError> {
+        let _alone = self.ladders.lock().await;
+        self.store.retire_target(target.id).await?;
+        self.configs.changed(target.spec.site);
+        Ok(())
+    }
+
+    /// Makes the ladder of a site what its agent sees. True when something changed.
+    ///
+    /// # Errors
+    /// [`TargetError::Store`]; what was done stays and the next report goes on.
+    pub async fn ladder(&self, site: SiteId, seen: &Seen) -> Result<bool, TargetError> {
+        let mut ladders = self.ladders.lock().await;
+        if ladders.get(&site) == Some(seen) {
+            return Ok(false);
+        }
+        let known = self.store.targets(Some(site)).await?;
+        let rungs = ladder::rungs(seen, &self.references, &self.collector);
+        let mut ids: Vec<Option<TargetId>> = Vec::with_capacity(rungs.len());
+        let mut room = MAX_TARGETS.saturating_sub(known.iter().filter(|t| t.active).count());
+        let mut changed = false;
+        for rung in &rungs {
+            let same = known.iter().find(|target| {
+                target.active
+                    && target.spec.method == rung.method
+                    && target.spec.address == rung.address
+            });
+            let id = match same {
+                Some(target) => Some(target.id),
+                None if room == 0 => None,
+                None => {
+                    room -= 1;
+                    changed = true;
+                    let parent = rung.parent.and_then(|at| ids.get(at).copied().flatten());
+                    let spec = rung.spec(site, parent);
+                    let series = default_series(&spec.method, &spec.address);
+                    Some(self.store.upsert_target(spec, series).await?.id)
+                }
+            };
+            ids.push(id);
+        }
+        let present: HashSet<TargetId> = ids.into_iter().flatten().collect();
+        for target in known.iter().filter(|target| target.active) {
+            if seen.tells_of(target.spec.role) && !present.contains(&target.id) {
+                self.store.retire_target(target.id).await?;
+                changed = true;
+            }
+        }
+        if ladders.len() >= MAX_REMEMBERED {
+            ladders.clear();
+        }
+        ladders.insert(site, seen.clone());
+        if changed {
+            self.configs.changed(site);
+        }
+        Ok(changed)
+    }
+
+    /// Adds the series of a device's ports. True when some were new.
+    ///
+    /// # Errors
+    /// [`TargetError::Store`].
+    pub async fn ports(
+        &self,
+        site: SiteId,
+        group: GroupId,
+        ports: &[Port],
+    ) -> Result<bool, TargetError> {
+        let target = self.target_of(site, group, |m| matches!(m, Method::SnmpV2c { .. })).await?;
+        let Some(target) = target else { return Ok(false) };
+        let _alone = self.ladders.lock().await;
+        let known = self.store.series(Some(site)).await?;
+        let wanted = series::of_ports(ports, &of_target(&known, target));
+        self.add_series(site, target, known.len(), wanted).await
+    }
+
+    /// Adds the series of the disks, interfaces and sensors of the agent's own machine. True when
+    /// some were new.
+    ///
+    /// # Errors
+    /// [`TargetError::Store`].
+    pub async fn host(&self, site: SiteId, parts: &HostParts) -> Result<bool, TargetError> {
+        let _alone = self.ladders.lock().await;
+        let targets = self.store.targets(Some(site)).await?;
+        let host = targets.iter().find(|target| target.active && target.spec.role == Role::Host);
+        let Some(host) = host.filter(|host| host.spec.method == Method::Host) else {
+            return Ok(false);
+        };
+        let known = self.store.series(Some(site)).await?;
+        let wanted = series::of_host(parts, &of_target(&known, host.id));
+        self.add_series(site, host.id, known.len(), wanted).await
+    }
+
+    async fn target_of(
+        &self,
+        site: SiteId,
+        group: GroupId,
+        is: impl Fn(&Method) -> bool,
+    ) -> Result<Option<TargetId>, TargetError> {
+        let (_, groups) = self.store.groups(site).await?;
+        let group = groups.into_iter().find(|known| known.id == group);
+        let target = group.and_then(|group| group.targets.into_iter().next());
+        Ok(target.filter(|target| is(&target.spec.method)).map(|target| target.id))
+    }
+
+    async fn add_series(
+        &self,
+        site: SiteId,
+        target: TargetId,
+        known: usize,
+        mut wanted: Vec<NewSeriesSpec>,
+    ) -> Result<bool, TargetError> {
+        let room = MAX_SERIES.saturating_sub(known);
+        if wanted.len() > room {
+            tracing::warn!(
+                site = site.0,
+                target = target.0,
+                refused = wanted.len() - room,
+                "the site has as many series as it may"
+            );
+            wanted.truncate(room);
+        }
+        if wanted.is_empty() {
+            return Ok(false);
+        }
+        let columns = wanted.into_iter().map(|spec| NewSeries {
+            target,
+            metric: spec.metric,
+            instance: spec.instance,
+            label: spec.label,
+            detail: spec.detail,
+        });
+        self.store.add_series(site, columns.collect()).await?;
+        self.configs.changed(site);
+        Ok(true)
+    }
+}
+
+fn of_target(known: &[Series], target: TargetId) -> Vec<&Series> {
+    known.iter().filter(|series| series.target == target).collect()
+}

@@ -1,0 +1,241 @@
+//! The ladder of a site: from the agent's own machine outwards, so that a fault shows on which
+//! rung it is.
+
+use std::net::IpAddr;
+
+use domain::{
+    id::{SiteId, TargetId},
+    target::{Method, Role, TargetSpec},
+};
+
+use crate::config::References;
+
+/// Gateways, hops and resolvers taken from a report.
+const MAX_EACH: usize = 8;
+/// Seconds between two rounds on the way out: what the delay of an alert counts in.
+const PERIOD_S: u32 = 10;
+/// Seconds between two looks at the host, and between two fetches of a reference page: hundreds
+/// of schools ask the same server.
+const SLOW_PERIOD_S: u32 = 60;
+/// Echo requests a round.
+const ECHOES: u16 = 5;
+/// What resolvers are asked when no name is configured: the name servers of the national domain,
+/// which any working resolver knows.
+const DEFAULT_QUESTION: (&str, u16) = ("fr", 2);
+/// IANA number of an address record.
+const TYPE_A: u16 = 1;
+
+/// What an agent says that it sees around it: untrusted, reduced to addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    gateways: Vec<IpAddr>,
+    resolvers: Vec<String>,
+    hops: Vec<(usize, IpAddr)>,
+}
+
+impl Seen {
+    /// Reads a report. What is no usable address is left out; a hop keeps its distance, counted
+    /// from 1 at the first router beyond the gateway.
+    #[must_use]
+    pub fn new(gateways: &[String], resolvers: &[String], hops: &[String]) -> Self {
+        let usable = |text: &String| text.parse::<IpAddr>().ok().filter(is_host);
+        let mut seen = Self::default();
+        for gateway in gateways.iter().take(MAX_EACH).filter_map(usable) {
+            if !gateway.is_loopback() && !seen.gateways.contains(&gateway) {
+                seen.gateways.push(gateway);
+            }
+        }
+        for resolver in resolvers.iter().take(MAX_EACH).filter_map(usable) {
+            // A stub on the machine itself is asked through the system's own configuration.
+            let name =
+                if resolver.is_loopback() { "system".to_owned() } else { resolver.to_string() };
+            if !seen.resolvers.contains(&name) {
+                seen.resolvers.push(name);
+            }
+        }
+        for (at, hop) in hops.iter().take(MAX_EACH).enumerate() {
+            let Some(hop) = usable(hop).filter(|hop| !hop.is_loopback()) else { continue };
+            let known = seen.gateways.contains(&hop) || seen.hops.iter().any(|(_, h)| *h == hop);
+            if !known {
+                seen.hops.push((at + 1, hop));
+            }
+        }
+        seen
+    }
+
+    /// Whether the report speaks of this kind of rung at all: an empty list is no news, since an
+    /// agent that lost its default route has no gateway to tell of.
+    pub(super) fn tells_of(&self, role: Role) -> bool {
+        match role {
+            Role::Gateway => !self.gateways.is_empty(),
+            Role::Hop => !self.hops.is_empty(),
+            Role::Resolver => !self.resolvers.is_empty(),
+            Role::Host | Role::Equipment | Role::Collector | Role::Reference | Role::Service => {
+                false
+            }
+        }
+    }
+}
+
+/// An address that one machine may have. A link-local one says nothing without its interface.
+fn is_host(address: &IpAddr) -> bool {
+    let local = match address {
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !local && !address.is_unspecified() && !address.is_multicast()
+}
+
+/// A target to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rung {
+    pub(super) role: Role,
+    pub(super) name: String,
+    pub(super) address: String,
+    pub(super) method: Method,
+    pub(super) period_s: u32,
+    /// Index of the rung that it stands behind.
+    pub(super) parent: Option<usize>,
+}
+
+impl Rung {
+    pub(super) fn spec(&self, site: SiteId, parent: Option<TargetId>) -> TargetSpec {
+        TargetSpec {
+            site,
+            role: self.role,
+            name: self.name.clone(),
+            address: self.address.clone(),
+            method: self.method.clone(),
+            period_s: self.period_s,
+            parent,
+        }
+    }
+}
+
+/// The rungs, parents before what stands behind them.
+pub(super) fn rungs(seen: &Seen, references: &References, collector: &str) -> Vec<Rung> {
+    let mut rungs = vec![Rung {
+        role: Role::Host,
+        name: "serveur de l'agent".to_owned(),
+        address: String::new(),
+        method: Method::Host,
+        period_s: SLOW_PERIOD_S,
+        parent: None,
+    }];
+    let echo = |role, name: String, address: String, parent| Rung {
+        role,
+        name,
+        address,
+        method: Method::Icmp { count: ECHOES },
+        period_s: PERIOD_S,
+        parent,
+    };
+    let mut gateway = None;
+    for address in &seen.gateways {
+        gateway = gateway.or(Some(rungs.len()));
+        let name = format!("passerelle {address}");
+        rungs.push(echo(Role::Gateway, name, address.to_string(), None));
+    }
+    let mut behind = gateway;
+    for (distance, address) in &seen.hops {
+        let name = format!("opérateur, saut {distance} ({address})");
+        rungs.push(echo(Role::Hop, name, address.to_string(), behind));
+        behind = Some(rungs.len() - 1);
+    }
+    let (name, record_type) = match &references.dns_name {
+        Some(name) => (name.as_str(), TYPE_A),
+        None => DEFAULT_QUESTION,
+    };
+    let asked = |role, resolver: String, called: &str| Rung {
+        role,
+        name: format!("{called} {resolver}"),
+        address: resolver,
+        method: Method::Dns { name: name.to_owned(), record_type },
+        period_s: PERIOD_S,
+        parent: gateway,
+    };
+    rungs
+        .extend(seen.resolvers.iter().map(|text| asked(Role::Resolver, text.clone(), "résolveur")));
+    rungs.push(Rung {
+        role: Role::Collector,
+        name: "collecteur".to_owned(),
+        address: collector.to_owned(),
+        method: Method::Tcp,
+        period_s: PERIOD_S,
+        parent: gateway,
+    });
+    for address in &references.icmp {
+        let name = format!("référence {address}");
+        rungs.push(echo(Role::Reference, name, address.to_string(), gateway));
+    }
+    let resolvers = references.dns.iter().map(ToString::to_string);
+    rungs.extend(resolvers.map(|text| asked(Role::Reference, text, "résolveur de référence")));
+    rungs.extend(references.http.iter().map(|url| Rung {
+        role: Role::Reference,
+        name: format!("référence {url}"),
+        address: url.clone(),
+        method: Method::Http,
+        period_s: SLOW_PERIOD_S,
+        parent: gateway,
+    }));
+    rungs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(list: &[&str]) -> Vec<String> {
+        list.iter().map(|&text| text.to_owned()).collect()
+    }
+
+    #[test]
+    fn an_agent_without_configuration_gets_the_whole_way_out() {
+        let seen = Seen::new(
+            &texts(&["192.0.2.1"]),
+            &texts(&["127.0.0.53", "192.0.2.53"]),
+            &texts(&["192.0.2.1", "", "198.51.100.1", "198.51.100.5"]),
+        );
+        let references = References {
+            icmp: vec!["203.0.113.1".parse().unwrap()],
+            http: vec!["https://www.example.fr/".to_owned()],
+            ..References::default()
+        };
+        let rungs = rungs(&seen, &references, "collecte.example.fr:7443");
+        let shown: Vec<_> = rungs
+            .iter()
+            .map(|rung| format!("{} {} {:?}", rung.role.code(), rung.address, rung.parent))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "host  None",
+                "gateway 192.0.2.1 None",
+                "hop 198.51.100.1 Some(1)",
+                "hop 198.51.100.5 Some(2)",
+                "resolver system Some(1)",
+                "resolver 192.0.2.53 Some(1)",
+                "collector collecte.example.fr:7443 Some(1)",
+                "reference 203.0.113.1 Some(1)",
+                "reference https://www.example.fr/ Some(1)",
+            ]
+        );
+        assert_eq!(rungs[3].name, "opérateur, saut 4 (198.51.100.5)");
+    }
+
+    #[test]
+    fn hostile_reports_are_reduced_to_addresses_of_machines() {
+        let bad = texts(&["", "x", "0.0.0.0", "255.255.255.255", "224.0.0.1", "fe80::1", "::"]);
+        assert_eq!(Seen::new(&bad, &bad, &bad), Seen::default());
+        let many: Vec<String> = (0..200).map(|n| format!("192.0.2.{n}")).collect();
+        let seen = Seen::new(&many, &many, &many);
+        assert!(rungs(&seen, &References::default(), "c:1").len() <= 2 + 3 * MAX_EACH);
+    }
+
+    #[test]
+    fn an_empty_report_is_no_news() {
+        let empty = Seen::new(&[], &[], &[]);
+        assert!(Role::ALL.iter().all(|role| !empty.tells_of(*role)));
+        assert_eq!(rungs(&empty, &References::default(), "c:1").len(), 2);
+    }
+}

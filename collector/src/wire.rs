@@ -1,0 +1,241 @@
+//! Between the domain and the wire contract.
+
+use domain::target::{Group, Method, Series};
+use proto::v1;
+use store::{LaneProgress, SeqRange};
+
+use crate::{
+    config::References,
+    targets::{HostParts, MAX_INTERFACES, MAX_PARTS, Port, Seen},
+};
+
+/// Pause between two echo requests of a round, milliseconds.
+const ECHO_SPACING_MS: u32 = 100;
+/// Payload of an echo request: that of `ping`.
+const ECHO_PAYLOAD_BYTES: u32 = 56;
+/// Rows of a GETBULK answer.
+const MAX_REPETITIONS: u32 = 20;
+/// Longest text taken from an agent for people, bytes.
+const MAX_TEXT_BYTES: usize = 200;
+
+/// The configuration of a site's agent.
+#[must_use]
+pub fn config(version: u64, groups: &[Group], references: &References) -> v1::Config {
+    let groups = groups.iter().filter(|group| !group.targets.is_empty()).map(group);
+    let references =
+        references.icmp.iter().map(ToString::to_string).chain(references.http.iter().cloned());
+    v1::Config { version, groups: groups.collect(), references: references.collect() }
+}
+
+fn group(group: &Group) -> v1::Group {
+    let period_ms = group.period_s.saturating_mul(1_000);
+    let targets = || group.targets.iter().map(|target| target.spec.address.clone()).collect();
+    // Every target of a group has one method with one set of parameters.
+    let method = group.targets.first().map(|target| &target.spec.method);
+    let (timeout_ms, probe) = match method {
+        None => (0, None),
+        Some(Method::Icmp { count }) => (
+            2_000,
+            Some(v1::group::Probe::Icmp(v1::IcmpProbe {
+                targets: targets(),
+                count: u32::from(*count),
+                spacing_ms: ECHO_SPACING_MS,
+                payload_bytes: ECHO_PAYLOAD_BYTES,
+            })),
+        ),
+        Some(Method::Tcp) => {
+            (4_000, Some(v1::group::Probe::Tcp(v1::TcpProbe { targets: targets() })))
+        }
+        Some(Method::Dns { name, record_type }) => (
+            4_000,
+            Some(v1::group::Probe::Dns(v1::DnsProbe {
+                resolvers: targets(),
+                name: name.clone(),
+                record_type: u32::from(*record_type),
+            })),
+        ),
+        Some(Method::Http) => {
+            (10_000, Some(v1::group::Probe::Http(v1::HttpProbe { urls: targets() })))
+        }
+        Some(Method::SnmpV2c { community }) => (
+            3_000,
+            Some(v1::group::Probe::Snmp(v1::SnmpProbe {
+                address: group.targets[0].spec.address.clone(),
+                community: community.clone(),
+                max_repetitions: MAX_REPETITIONS,
+            })),
+        ),
+        Some(Method::Host) => (5_000, Some(v1::group::Probe::Host(v1::HostProbe {}))),
+    };
+    v1::Group {
+        id: group.id.0,
+        layout: group.layout.0,
+        period_ms,
+        timeout_ms: timeout_ms.min(period_ms / 5 * 4),
+        columns: group.columns.iter().map(|series| column(group, series)).collect(),
+        probe,
+    }
+}
+
+fn column(group: &Group, series: &Series) -> v1::Column {
+    let at = group.targets.iter().position(|target| target.id == series.target);
+    v1::Column {
+        target: at.and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX),
+        metric: i32::try_from(series.metric).unwrap_or(0),
+        instance: series.instance,
+        label: series.label.clone(),
+    }
+}
+
+fn ranges(above: &[SeqRange]) -> Vec<v1::Range> {
+    above.iter().map(|range| v1::Range { from: range.from, to: range.to }).collect()
+}
+
+/// An acknowledgement of what is durable.
+#[must_use]
+pub fn ack(
+    progress: &LaneProgress,
+    rejected: Vec<(u64, &'static str)>,
+    credit: Option<v1::Credit>,
+) -> v1::Ack {
+    let rejection = |(seq, reason): (u64, &str)| v1::Rejection { seq, reason: reason.to_owned() };
+    v1::Ack {
+        lane: u32::from(progress.lane.lane),
+        epoch: progress.lane.epoch,
+        contig_upto: progress.contig_upto,
+        above: ranges(&progress.above),
+        rejected: rejected.into_iter().map(rejection).collect(),
+        credit,
+    }
+}
+
+/// Where a lane goes on.
+#[must_use]
+pub fn resume(progress: &LaneProgress, action: v1::lane_resume::Action) -> v1::LaneResume {
+    v1::LaneResume {
+        lane: u32::from(progress.lane.lane),
+        epoch: progress.lane.epoch,
+        contig_upto: progress.contig_upto,
+        above: ranges(&progress.above),
+        action: action.into(),
+    }
+}
+
+/// What an agent sees around it.
+#[must_use]
+pub fn seen(message: &v1::Surroundings) -> Seen {
+    Seen::new(&message.gateways, &message.resolvers, &message.hops)
+}
+
+/// The interfaces of an inventory.
+#[must_use]
+pub fn ports(inventory: &v1::SnmpInventory) -> Vec<Port> {
+    let port = |interface: &v1::Interface| Port {
+        index: interface.if_index,
+        name: if interface.if_name.is_empty() {
+            interface.if_descr.clone()
+        } else {
+            interface.if_name.clone()
+        },
+        alias: interface.if_alias.clone(),
+        kind: interface.if_type,
+        oper_status: interface.oper_status,
+    };
+    inventory.interfaces.iter().take(MAX_INTERFACES).map(port).collect()
+}
+
+/// The parts of an agent's machine.
+#[must_use]
+pub fn host_parts(inventory: &v1::HostInventory) -> HostParts {
+    let some = |names: &[String]| names.iter().take(MAX_PARTS).cloned().collect();
+    HostParts {
+        disks: some(&inventory.disks),
+        interfaces: some(&inventory.interfaces),
+        sensors: some(&inventory.sensors),
+    }
+}
+
+/// A text of an agent for people: cut, and without control characters, so that it can do no harm
+/// in a log or a terminal.
+#[must_use]
+pub fn text(untrusted: &str) -> String {
+    let cut = &untrusted[..untrusted.floor_char_boundary(MAX_TEXT_BYTES)];
+    cut.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The store's word for a reason.
+#[must_use]
+pub fn gap_reason(reason: v1::GapReason) -> &'static str {
+    match reason {
+        v1::GapReason::GapUnspecified => "unspecified",
+        v1::GapReason::GapCrash => "crash",
+        v1::GapReason::GapStopped => "stopped",
+        v1::GapReason::GapSuspended => "suspended",
+        v1::GapReason::GapOverload => "overload",
+        v1::GapReason::GapConfigOff => "config_off",
+        v1::GapReason::GapMaintenance => "maintenance",
+        v1::GapReason::GapDeviceSkipped => "device_skipped",
+        v1::GapReason::GapSpoolDegraded => "spool_degraded",
+        v1::GapReason::GapEvicted => "evicted",
+        v1::GapReason::GapCorrupt => "corrupt",
+        v1::GapReason::GapClockUnknown => "clock_unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{
+        id::{GroupId, Layout, SeriesId, SiteId, TargetId},
+        target::{Detail, Role, Target, TargetSpec},
+    };
+
+    use super::*;
+
+    #[test]
+    fn columns_point_at_their_target_in_the_probe() {
+        let target = |id: i64, address: &str| Target {
+            id: TargetId(id),
+            group: GroupId(4),
+            spec: TargetSpec {
+                site: SiteId(1),
+                role: Role::Hop,
+                name: String::new(),
+                address: address.to_owned(),
+                method: Method::Icmp { count: 5 },
+                period_s: 10,
+                parent: None,
+            },
+            active: true,
+        };
+        let series = |target: i64, metric: u32| Series {
+            id: SeriesId(1),
+            site: SiteId(1),
+            target: TargetId(target),
+            metric,
+            instance: 0,
+            label: String::new(),
+            detail: Detail::Full,
+        };
+        let group = Group {
+            id: GroupId(4),
+            site: SiteId(1),
+            layout: Layout(2),
+            period_s: 10,
+            targets: vec![target(8, "192.0.2.1"), target(9, "192.0.2.2")],
+            columns: vec![series(9, 1), series(8, 2)],
+        };
+        let config = config(3, &[group], &References::default());
+        let sent = &config.groups[0];
+        assert_eq!((sent.id, sent.layout, sent.period_ms, sent.timeout_ms), (4, 2, 10_000, 2_000));
+        let columns: Vec<_> = sent.columns.iter().map(|c| (c.target, c.metric)).collect();
+        assert_eq!(columns, [(1, 1), (0, 2)]);
+        let Some(v1::group::Probe::Icmp(probe)) = &sent.probe else { panic!("{sent:?}") };
+        assert_eq!(probe.targets, ["192.0.2.1", "192.0.2.2"]);
+    }
+
+    #[test]
+    fn texts_of_agents_lose_their_controls_and_their_length() {
+        assert_eq!(text("a\u{1b}[2Jb\r\n"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}");
+        assert_eq!(text(&"é".repeat(1_000)).len(), 200);
+    }
+}
