@@ -38,6 +38,11 @@ const fn state(number: u32, name: &'static str) -> Metric {
     Metric { number, name, unit: "code", exponent: 0, kind: Kind::State }
 }
 
+/// Number of `sys_up_time`: when a device started.
+pub const SYS_UP_TIME: u32 = 52;
+/// Number of `if_counter_discontinuity_time`: when an interface's counters lost their thread.
+pub const IF_COUNTER_DISCONTINUITY_TIME: u32 = 71;
+
 /// Every metric, by ascending number.
 pub const CATALOGUE: &[Metric] = &[
     state(1, "icmp_outcome"),
@@ -176,6 +181,13 @@ mod tests {
         assert!(CATALOGUE.windows(2).all(|pair| pair[0].number < pair[1].number));
         let names: std::collections::BTreeSet<_> = CATALOGUE.iter().map(|m| m.name).collect();
         assert_eq!(names.len(), CATALOGUE.len());
+    }
+
+    #[test]
+    fn the_numbers_that_have_a_name_are_those_of_the_catalogue() {
+        let name = |number| by_number(number).unwrap().name;
+        assert_eq!(name(SYS_UP_TIME), "sys_up_time");
+        assert_eq!(name(IF_COUNTER_DISCONTINUITY_TIME), "if_counter_discontinuity_time");
     }
 
     #[test]

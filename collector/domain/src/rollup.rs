@@ -206,6 +206,9 @@ pub fn fold(fine: &[Roll], kind: Kind, step_ms: i64) -> Vec<Roll> {
     rolls
 }
 
+/// Largest rate that [`RATE_BITS`] significant bits can hold.
+const MOST_RATE: i64 = ((1 << RATE_BITS) - 1) << (63 - RATE_BITS);
+
 fn spare_bits(rate: i64) -> u32 {
     (i64::BITS - rate.leading_zeros()).saturating_sub(RATE_BITS)
 }
@@ -218,7 +221,27 @@ fn round_down(rate: i64) -> i64 {
 fn round_up(rate: i64) -> i64 {
     let bits = spare_bits(rate);
     let mask = (1_i64 << bits) - 1;
-    rate.checked_add(mask).map_or(i64::MAX, |up| up & !mask)
+    rate.checked_add(mask).map_or(MOST_RATE, |up| up & !mask)
+}
+
+/// A rounded rate as a small number of the same order: its exponent over its significant bits.
+#[must_use]
+pub fn rate_code(rate: i64) -> i64 {
+    let bits = spare_bits(rate.max(0));
+    (i64::from(bits) << (RATE_BITS - 1)) + (rate.max(0) >> bits)
+}
+
+/// The rate behind a code of [`rate_code`]; a code that stands for none gives the nearest rate.
+#[must_use]
+pub fn code_rate(code: i64) -> i64 {
+    if code < 1 << RATE_BITS {
+        return code.max(0);
+    }
+    let bits = (code >> (RATE_BITS - 1)) - 1;
+    if bits > i64::from(63 - RATE_BITS) {
+        return MOST_RATE;
+    }
+    (code - (bits << (RATE_BITS - 1))) << bits
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod ingest;
 mod mails;
 mod people;
+mod samples;
 mod targets;
 
 use domain::{
@@ -29,6 +30,7 @@ pub use people::{
     certificates_are_retired_by_newer_ones, imports_are_all_or_nothing, sites_are_kept,
     tokens_are_redeemed_once,
 };
+pub use samples::{payload, read_payload};
 pub use targets::{layouts_follow_the_targets, targets_are_kept};
 
 /// Where the suite's time starts: 2026-03-02 08:00 UTC.

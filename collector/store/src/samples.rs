@@ -8,6 +8,57 @@ use domain::{
 
 use crate::Result;
 
+/// The rounds of a sample record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rounds {
+    /// Milliseconds after the record's time, one per round.
+    pub times_ms: Vec<i64>,
+    /// `cells[column * times_ms.len() + round]`, columns in the order of the record's layout; `None`
+    /// was polled and not obtained.
+    pub cells: Vec<Option<i64>>,
+}
+
+/// Reads the payload of a sample record; `None` when it is not one. The store keeps payloads as they
+/// came and leaves their format to the caller.
+pub type ReadPayload = fn(&[u8]) -> Option<Rounds>;
+
+/// How long samples and rollups are kept, in days of 86,400 s (UTC).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Samples as measured.
+    pub raw_days: u32,
+    /// Five-minute buckets, which only series in full detail have.
+    pub five_minute_days: u32,
+    /// Hourly buckets.
+    pub hour_days: u32,
+    /// Daily buckets.
+    pub day_days: u32,
+}
+
+impl Default for Retention {
+    /// 14 days, 13 months, 3 years, 10 years.
+    fn default() -> Self {
+        Self { raw_days: 14, five_minute_days: 396, hour_days: 1_096, day_days: 3_653 }
+    }
+}
+
+/// What a store of samples must be told.
+#[derive(Debug, Clone, Copy)]
+pub struct SampleOptions {
+    /// Format of the payloads.
+    pub read_payload: ReadPayload,
+    /// What is deleted when.
+    pub retention: Retention,
+}
+
+impl SampleOptions {
+    /// With the usual retention.
+    #[must_use]
+    pub fn new(read_payload: ReadPayload) -> Self {
+        Self { read_payload, retention: Retention::default() }
+    }
+}
+
 /// Samples of one series, ascending in time; several records of one instant keep their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SeriesData {
@@ -41,7 +92,8 @@ impl Step {
 }
 
 /// One bucket of a rollup, on fixed edges. For a counter the figures are those of its rate in
-/// units per second; a rate is never computed over a gap or a restart.
+/// units per second; a rate is never computed over a gap or a restart, and a bucket of which no rate
+/// is known is absent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bucket {
     /// Start of the bucket, Unix milliseconds, a multiple of the step.
@@ -50,13 +102,15 @@ pub struct Bucket {
     pub count: u32,
     /// Milliseconds of the bucket that the samples speak for: the coverage is `covered / step`.
     pub covered_ms: u32,
-    /// Smallest, in the metric's resolution (per second for counters).
+    /// Smallest, in the metric's resolution; for counters the smallest rate between two readings,
+    /// per second, rounded down by less than 0.05 %.
     pub min: f64,
-    /// Largest.
+    /// Largest; for counters rounded up likewise.
     pub max: f64,
     /// Mean; time-weighted for counters: increase divided by covered time.
     pub mean: f64,
-    /// Last value in the bucket (raw counter value for counters).
+    /// Last value in the bucket (raw counter value for counters; the last one before when counters
+    /// are read less often than the bucket is wide).
     pub last: i64,
 }
 
@@ -95,6 +149,19 @@ pub struct MaintenanceReport {
     pub head_rows: u64,
     /// Blocks and rollups past their retention that were deleted.
     pub expired: u64,
+    /// Pages of the database given back to the file system.
+    pub freed_pages: u64,
+    /// Group days that could not be compacted because stored bytes are damaged: they stay as they are
+    /// and are tried again.
+    pub damaged: u64,
+}
+
+impl MaintenanceReport {
+    /// Whether anything was done: if so, there may be more.
+    #[must_use]
+    pub fn worked(&self) -> bool {
+        Self { damaged: 0, ..*self } != Self::default()
+    }
 }
 
 /// Sizes for the metrics page.
@@ -145,14 +212,17 @@ pub trait SampleStore: Send + Sync {
     ) -> Result<Vec<Bucket>>;
 
     /// For each series the percentile of its five-minute means (rates for counters) over the span,
-    /// with the number of buckets it stands on; `None` without any bucket.
+    /// with the number of buckets it stands on; `None` without any bucket. Buckets count that lie
+    /// wholly in the span. Exact while five-minute buckets or samples are kept; beyond that from the
+    /// distribution of each hour or day, with an error below 2 %.
     async fn percentiles(
         &self,
         series: Vec<(SiteId, SeriesId)>,
         spec: EdgeSpec,
     ) -> Result<Vec<Option<(f64, u32)>>>;
 
-    /// Newest sample of each series, if any came in the last 25 hours.
+    /// Newest sample of each series, if any came in about the last day: from the records not yet in
+    /// blocks, else from the group's last block.
     async fn latest(&self, site: SiteId, series: Vec<SeriesId>) -> Result<Vec<Option<Sample>>>;
 
     /// One bounded round of upkeep: compaction of finished days (and of late data), rollups,

@@ -9,13 +9,18 @@
 
 mod agents;
 mod batch;
+mod blocks;
+mod compact;
 mod files;
 mod incidents;
 mod ingest;
 mod lanes;
 mod open;
 mod outbox;
+mod read;
 mod readers;
+mod retention;
+mod rollup;
 mod rows;
 mod seen;
 mod sites;
@@ -30,8 +35,9 @@ use std::{
 
 use rusqlite::{Connection, Transaction};
 
-use crate::{Result, StoreError};
+use crate::{Result, SampleOptions, StoreError};
 use batch::Known;
+use read::Shelf;
 use readers::Readers;
 use writer::Queue;
 
@@ -47,6 +53,7 @@ pub struct SqliteStore {
     queue: Arc<Queue>,
     readers: Arc<Readers>,
     counters: Arc<Counters>,
+    shelf: Arc<Shelf>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -59,14 +66,21 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Unusable`] when the file is damaged, of another program, of a newer version, in
     /// use by another process, or can not be read or written. The file is then left as it is.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, samples: SampleOptions) -> Result<Self> {
         let opened = open::open(path)?;
         let counters = Arc::new(Counters::default());
         let queue = Arc::new(Queue::new(Arc::clone(&counters)));
         let writer = writer::start(opened, Arc::clone(&queue), Arc::clone(&counters))
             .map_err(|source| open::unusable(path, source))?;
         let readers = Arc::new(Readers::new(path.to_owned()));
-        Ok(Self { path: path.to_owned(), queue, readers, counters, writer: Some(writer) })
+        Ok(Self {
+            path: path.to_owned(),
+            queue,
+            readers,
+            counters,
+            shelf: Arc::new(Shelf::new(samples)),
+            writer: Some(writer),
+        })
     }
 
     /// Finishes what is queued, empties the write-ahead log and closes the file. Dropping the store
@@ -81,6 +95,11 @@ impl SqliteStore {
     /// Path of the database file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What reading and compacting samples share.
+    pub(crate) fn shelf(&self) -> Arc<Shelf> {
+        Arc::clone(&self.shelf)
     }
 
     /// Counts of the writing thread, for the metrics page.

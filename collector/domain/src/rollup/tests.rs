@@ -70,11 +70,12 @@ fn one_reading_of_a_counter_tells_no_rate() {
 
 #[test]
 fn extreme_rates_are_rounded_outwards_by_less_than_a_twentieth_of_a_percent() {
-    for rate in [0, 1, 4_095, 4_096, 4_097, 123_456_789, i64::MAX] {
+    for rate in [0, 1, 4_095, 4_096, 4_097, 123_456_789, MOST_RATE] {
         let (down, up) = (round_down(rate), round_up(rate));
         assert!(down <= rate && up >= rate, "{rate}");
         assert!((up.abs_diff(down)) as f64 <= rate as f64 / 2_000.0, "{rate}");
     }
+    assert_eq!(round_up(i64::MAX), MOST_RATE);
 }
 
 fn any_day() -> impl Strategy<Value = Vec<Sample>> {
@@ -105,6 +106,18 @@ fn growing(mut samples: Vec<Sample>) -> Vec<Sample> {
 }
 
 proptest! {
+    #[test]
+    fn a_rounded_rate_survives_its_code_and_codes_keep_the_order(a in 0..i64::MAX, b in 0..i64::MAX, s in 0..63) {
+        let (a, b) = (round_down(a >> s), round_up(b >> s));
+        prop_assert_eq!((code_rate(rate_code(a)), code_rate(rate_code(b))), (a, b));
+        prop_assert_eq!(a.cmp(&b), rate_code(a).cmp(&rate_code(b)));
+    }
+
+    #[test]
+    fn any_code_gives_a_rate(code: i64) {
+        prop_assert!(code_rate(code) >= 0);
+    }
+
     #[test]
     fn the_totals_of_a_gauges_buckets_are_those_of_its_samples(samples in any_day(), step in 0..3_usize) {
         let step_ms = [300_000, 3_600_000, 86_400_000][step];

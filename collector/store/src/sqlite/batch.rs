@@ -24,7 +24,7 @@ const MAX_LANE: u8 = 1;
 /// Lives of one spool lane of an agent. Each is a spool made anew: a disk replaced or rolled back.
 const MAX_EPOCHS: i64 = 64;
 /// Conflicting, and refused, records kept of each agent; newer ones take the place of older ones.
-const MAX_KEPT_ASIDE: i64 = 64;
+pub(super) const MAX_KEPT_ASIDE: i64 = 64;
 /// Lanes, agents and layouts remembered; beyond, all are asked for again.
 const MAX_KNOWN: usize = 100_000;
 

@@ -21,7 +21,10 @@ const APPLICATION_ID: i32 = i32::from_be_bytes(*b"Vgie");
 const WRITER_CACHE_KIB: i64 = 24 << 10;
 
 /// Migrations, oldest first; the file's `user_version` counts those it has had. Append only.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../migrations/sqlite/0002_samples.sql"),
+];
 
 /// An opened file: what the writing thread owns.
 pub(super) struct Opened {

@@ -1,7 +1,11 @@
 use super::*;
 
+pub(super) fn options() -> SampleOptions {
+    SampleOptions::new(crate::contract::read_payload)
+}
+
 fn open_error(path: &Path) -> String {
-    let error = SqliteStore::open(path).err().expect("refused");
+    let error = SqliteStore::open(path, options()).err().expect("refused");
     let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
     assert!(matches!(error, StoreError::Unusable { .. }), "{error}: {source}");
     source
@@ -11,7 +15,7 @@ fn open_error(path: &Path) -> String {
 async fn what_is_written_is_there_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("vigie.db");
-    let store = SqliteStore::open(&path).unwrap();
+    let store = SqliteStore::open(&path, options()).unwrap();
     store
         .write("write", |tx| {
             tx.execute("INSERT INTO alert_state VALUES ('a', 'b')", []).map_err(failed("write"))
@@ -21,7 +25,7 @@ async fn what_is_written_is_there_after_reopening() {
     store.close().await;
     assert_eq!(files::length(&files::beside(&path, "-wal")).unwrap(), 0);
     assert_eq!(files::length(&files::beside(&path, ".lock")).unwrap(), 0);
-    let store = SqliteStore::open(&path).unwrap();
+    let store = SqliteStore::open(&path, options()).unwrap();
     let value: String = store
         .read("read", |conn| {
             conn.query_row("SELECT value FROM alert_state", [], |row| row.get(0))
@@ -36,7 +40,7 @@ async fn what_is_written_is_there_after_reopening() {
 async fn a_file_in_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("vigie.db");
-    let _store = SqliteStore::open(&path).unwrap();
+    let _store = SqliteStore::open(&path, options()).unwrap();
     assert_eq!(open_error(&path), "another process is using it");
 }
 
@@ -45,7 +49,7 @@ macro_rules! laws {
         $(#[tokio::test]
         async fn $law() {
             let dir = tempfile::tempdir().unwrap();
-            let store = SqliteStore::open(&dir.path().join("vigie.db")).unwrap();
+            let store = SqliteStore::open(&dir.path().join("vigie.db"), options()).unwrap();
             crate::contract::$law(&store).await.unwrap();
         })+
     };
