@@ -4,8 +4,6 @@
 //! [`schedule`] when; [`probe`] measures; [`spool`] makes it durable; [`uplink`] sends it and hears
 //! what the collector has committed. [`enrol`] and [`identity`] say who this agent is.
 
-pub mod app;
-pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod enrol;
@@ -16,6 +14,5 @@ pub mod platform;
 pub mod probe;
 pub mod schedule;
 pub mod spool;
-pub mod status;
 pub mod uplink;
 pub mod wire;

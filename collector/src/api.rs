@@ -41,7 +41,7 @@ use jiff::Timestamp;
 use store::{Store, StoreError};
 use tokio::sync::Semaphore;
 
-use crate::{clock::Clock, import, live::Live, query::Sources};
+use crate::{clock::Clock, import, live::Live, query::Sources, targets::TargetError};
 use problem::Problem;
 
 pub use tokens::{TOKEN_PREFIX, Tokens};
@@ -90,7 +90,7 @@ pub trait Actions: Send + Sync {
     /// Makes a one-use enrolment token for a site and keeps its hash.
     async fn new_token(&self, site: &Site) -> Result<IssuedToken, StoreError>;
     /// Registers a target with the series of its method, and has the site's agents measure it.
-    async fn add_target(&self, spec: TargetSpec) -> Result<Target, StoreError>;
+    async fn add_target(&self, spec: TargetSpec) -> Result<Target, TargetError>;
     /// Withdraws an agent and closes its stream.
     async fn revoke_agent(&self, agent: AgentId) -> Result<(), StoreError>;
 }

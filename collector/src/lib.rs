@@ -5,6 +5,7 @@
 //! - [`tls`]: sockets to authenticated channels. [`access`]: which call is open to whom.
 //! - [`enrol`]: tokens and certificates. [`session`]: one stream per agent. [`ingest`]: batches.
 //! - [`targets`]: what each site measures. [`wire`]: between the domain and the wire contract.
+//! - [`app`]: composition root, start and graceful stop. [`jobs`]: periodic work. [`logs`]: logs.
 //! - [`context`]: what every part is handed.
 //! - [`evaluator`]: incidents. [`notifier`]: the outbox's mails.
 //! - [`live`]: agents as they are now. [`feed`]: committed samples on their way to the evaluator.
@@ -15,6 +16,7 @@
 
 pub mod access;
 pub mod api;
+pub mod app;
 pub mod ca;
 pub mod clock;
 pub mod config;
@@ -24,7 +26,9 @@ pub mod evaluator;
 pub mod feed;
 pub mod import;
 pub mod ingest;
+pub mod jobs;
 pub mod live;
+pub mod logs;
 pub mod metrics;
 pub mod notifier;
 pub mod query;

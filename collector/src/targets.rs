@@ -19,12 +19,10 @@ use tokio::sync::Mutex;
 
 use crate::config::References;
 
-mod check;
 mod configs;
 mod ladder;
 mod series;
 
-pub use check::TargetFault;
 pub use configs::SiteConfigs;
 pub use ladder::Seen;
 pub use series::{HostParts, MAX_INTERFACES, MAX_PARTS, Port, default_series};
@@ -39,9 +37,6 @@ const MAX_REMEMBERED: usize = 20_000;
 /// Why a plan was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// The target itself is wrong; the reason is for the one who asked.
-    #[error(transparent)]
-    Fault(#[from] TargetFault),
     /// The site has as many as it may.
     #[error("the site has its {0} {1} already")]
     Full(usize, &'static str),
@@ -79,23 +74,18 @@ impl Targets {
         Self { store, configs, references, collector, ladders: Mutex::default() }
     }
 
-    /// Registers a target for an operator, with the series of its method, and tells its agent.
+    /// Registers a target for an operator, with the series of its method, and tells its agent. Its
+    /// shape was checked by whoever heard the operator.
     ///
     /// # Errors
-    /// [`TargetError::Fault`] with what is wrong with it.
+    /// [`TargetError::Full`].
     pub async fn add(&self, spec: TargetSpec) -> Result<Target, TargetError> {
-        check::check(&spec)?;
         let site = spec.site;
         let _alone = self.ladders.lock().await;
         let known = self.store.targets(Some(site)).await?;
         let active = known.iter().filter(|target| target.active).count();
         if active >= MAX_TARGETS {
             return Err(TargetError::Full(MAX_TARGETS, "targets"));
-        }
-        if let Some(parent) = spec.parent
-            && !known.iter().any(|target| target.id == parent)
-        {
-            return Err(TargetFault::Parent.into());
         }
         let series = default_series(&spec.method, &spec.address);
         let target = self.store.upsert_target(spec, series).await?;
@@ -151,7 +141,7 @@ impl Targets {
         }
         let present: HashSet<TargetId> = ids.into_iter().flatten().collect();
         for target in known.iter().filter(|target| target.active) {
-            if seen.tells_of(target.spec.role) && !present.contains(&target.id) {
+            if seen.tells_of(&target.spec) && !present.contains(&target.id) {
                 self.store.retire_target(target.id).await?;
                 changed = true;
             }

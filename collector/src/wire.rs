@@ -1,8 +1,8 @@
 //! Between the domain and the wire contract.
 
 use domain::target::{Group, Method, Series};
-use proto::v1;
-use store::{LaneProgress, SeqRange};
+use proto::{samples, v1};
+use store::{LaneProgress, Rounds, SeqRange};
 
 use crate::{
     config::References,
@@ -119,6 +119,13 @@ pub fn resume(progress: &LaneProgress, action: v1::lane_resume::Action) -> v1::L
         above: ranges(&progress.above),
         action: action.into(),
     }
+}
+
+/// The rounds of a stored record, for the store; `None` when the payload holds none.
+#[must_use]
+pub fn rounds(payload: &[u8]) -> Option<Rounds> {
+    let columns = samples::decode(payload).ok()?;
+    Some(Rounds { times_ms: columns.times_ms, cells: columns.cells })
 }
 
 /// What an agent sees around it.

@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use store::StoreError;
 
-use crate::{import, query::QueryError};
+use crate::{import, query::QueryError, targets::TargetError};
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -197,6 +197,17 @@ impl From<QueryError> for Problem {
             QueryError::Bad { parameter, reason } => Self::bad(parameter, reason),
             QueryError::NotFound { what, key } => Self::NotFound(format!("{what} {key}")),
             QueryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TargetError> for Problem {
+    fn from(error: TargetError) -> Self {
+        match error {
+            TargetError::Store(error) => error.into(),
+            full @ TargetError::Full(..) => {
+                Self::Invalid(vec![Fault::at("address", "full", full.to_string())])
+            }
         }
     }
 }

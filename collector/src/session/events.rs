@@ -66,7 +66,7 @@ impl Session {
         match changed {
             Ok(_) => Ok(()),
             Err(TargetError::Store(error)) => Err(self.failed(&error)),
-            Err(error @ (TargetError::Fault(_) | TargetError::Full(..))) => {
+            Err(error @ TargetError::Full(..)) => {
                 tracing::warn!(
                     site = self.site.0,
                     agent = %self.identity.agent,

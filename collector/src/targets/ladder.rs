@@ -22,6 +22,10 @@ const ECHOES: u16 = 5;
 /// What resolvers are asked when no name is configured: the name servers of the national domain,
 /// which any working resolver knows.
 const DEFAULT_QUESTION: (&str, u16) = ("fr", 2);
+/// How the ladder names its rungs.
+const GATEWAY: &str = "passerelle ";
+const HOP: &str = "opérateur, saut ";
+const RESOLVER: &str = "résolveur ";
 /// IANA number of an address record.
 const TYPE_A: u16 = 1;
 
@@ -63,17 +67,20 @@ impl Seen {
         seen
     }
 
-    /// Whether the report speaks of this kind of rung at all: an empty list is no news, since an
-    /// agent that lost its default route has no gateway to tell of.
-    pub(super) fn tells_of(&self, role: Role) -> bool {
-        match role {
+    /// Whether the report speaks of this target: a rung of the ladder's own making, and of a kind
+    /// that the report has. An empty list is no news, since an agent that lost its default route
+    /// has no gateway to tell of.
+    pub(super) fn tells_of(&self, spec: &TargetSpec) -> bool {
+        let told = match spec.role {
             Role::Gateway => !self.gateways.is_empty(),
             Role::Hop => !self.hops.is_empty(),
             Role::Resolver => !self.resolvers.is_empty(),
             Role::Host | Role::Equipment | Role::Collector | Role::Reference | Role::Service => {
                 false
             }
-        }
+        };
+        // An operator's own gateway has the operator's name for it.
+        told && [GATEWAY, HOP, RESOLVER].iter().any(|called| spec.name.starts_with(called))
     }
 }
 
@@ -133,12 +140,12 @@ pub(super) fn rungs(seen: &Seen, references: &References, collector: &str) -> Ve
     let mut gateway = None;
     for address in &seen.gateways {
         gateway = gateway.or(Some(rungs.len()));
-        let name = format!("passerelle {address}");
+        let name = format!("{GATEWAY}{address}");
         rungs.push(echo(Role::Gateway, name, address.to_string(), None));
     }
     let mut behind = gateway;
     for (distance, address) in &seen.hops {
-        let name = format!("opérateur, saut {distance} ({address})");
+        let name = format!("{HOP}{distance} ({address})");
         rungs.push(echo(Role::Hop, name, address.to_string(), behind));
         behind = Some(rungs.len() - 1);
     }
@@ -148,14 +155,13 @@ pub(super) fn rungs(seen: &Seen, references: &References, collector: &str) -> Ve
     };
     let asked = |role, resolver: String, called: &str| Rung {
         role,
-        name: format!("{called} {resolver}"),
+        name: format!("{called}{resolver}"),
         address: resolver,
         method: Method::Dns { name: name.to_owned(), record_type },
         period_s: PERIOD_S,
         parent: gateway,
     };
-    rungs
-        .extend(seen.resolvers.iter().map(|text| asked(Role::Resolver, text.clone(), "résolveur")));
+    rungs.extend(seen.resolvers.iter().map(|text| asked(Role::Resolver, text.clone(), RESOLVER)));
     rungs.push(Rung {
         role: Role::Collector,
         name: "collecteur".to_owned(),
@@ -169,7 +175,7 @@ pub(super) fn rungs(seen: &Seen, references: &References, collector: &str) -> Ve
         rungs.push(echo(Role::Reference, name, address.to_string(), gateway));
     }
     let resolvers = references.dns.iter().map(ToString::to_string);
-    rungs.extend(resolvers.map(|text| asked(Role::Reference, text, "résolveur de référence")));
+    rungs.extend(resolvers.map(|text| asked(Role::Reference, text, "résolveur de référence ")));
     rungs.extend(references.http.iter().map(|url| Rung {
         role: Role::Reference,
         name: format!("référence {url}"),
@@ -235,7 +241,12 @@ mod tests {
     #[test]
     fn an_empty_report_is_no_news() {
         let empty = Seen::new(&[], &[], &[]);
-        assert!(Role::ALL.iter().all(|role| !empty.tells_of(*role)));
+        let seen = Seen::new(&texts(&["192.0.2.1"]), &[], &[]);
+        let gateway = &rungs(&seen, &References::default(), "c:1")[1];
+        let spec = gateway.spec(SiteId(1), None);
+        assert!(seen.tells_of(&spec) && !empty.tells_of(&spec));
+        let named = TargetSpec { name: "routeur du lycée".to_owned(), ..spec };
+        assert!(!seen.tells_of(&named), "an operator's target is the operator's");
         assert_eq!(rungs(&empty, &References::default(), "c:1").len(), 2);
     }
 }

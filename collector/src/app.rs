@@ -1,0 +1,335 @@
+//! The composition root: the one place that picks a store, a clock and sockets, starts everything,
+//! and ends it in order.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::Router;
+use proto::v1::{agent_link_server::AgentLinkServer, enrolment_server::EnrolmentServer};
+use store::{Retention, SampleOptions, Store, sqlite::SqliteStore};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::{
+    api,
+    ca::Authority,
+    clock::{Clock, SystemClock},
+    config::Config,
+    context::Context,
+    enrol::Registrar,
+    evaluator,
+    feed::{FEED_ITEMS, feed},
+    jobs, notifier, secret_file,
+    session::{Link, SessionLimits},
+    tls::{self, Channel, ListenLimits, ServerIdentity},
+    wire,
+};
+
+mod actions;
+mod pages;
+
+/// Longest stop: sessions are asked to leave and their records committed within it.
+const STOP: Duration = Duration::from_secs(5);
+/// Streams of one connection.
+const STREAMS: u32 = 4;
+/// Window of a stream and of a connection, bytes: what a peer may send unread, and so what it can
+/// make the collector hold.
+const WINDOW: u32 = 256 << 10;
+/// Largest head of a call, bytes.
+const HEADERS: u32 = 16 << 10;
+/// Streams that were opened and reset at once, before the connection is closed.
+const RESETS: usize = 32;
+/// Pings to a silent peer, and how long their answer may take.
+const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+/// Longest wait for the answer to a call; a session's answer is its opening.
+const CALL: Duration = Duration::from_secs(30);
+
+/// What tests put in the place of the real thing.
+pub struct Parts {
+    /// Server time.
+    pub clock: Arc<dyn Clock>,
+    /// Bounds of the agents' listener.
+    pub listen: ListenLimits,
+    /// Bounds of sessions.
+    pub session: SessionLimits,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            listen: ListenLimits::default(),
+            session: SessionLimits::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+/// A running collector.
+#[derive(Debug)]
+pub struct App {
+    /// Where agents connect.
+    pub agents: SocketAddr,
+    /// Where the API answers.
+    pub api: SocketAddr,
+    /// The operator token of this start.
+    pub operator_token: String,
+    /// What its parts share.
+    pub context: Context,
+    doors: CancellationToken,
+    sessions: CancellationToken,
+    stop: watch::Sender<bool>,
+    ended: oneshot::Receiver<&'static str>,
+    servers: JoinSet<()>,
+    workers: JoinSet<()>,
+}
+
+impl App {
+    /// Opens the store and starts every part.
+    ///
+    /// # Errors
+    /// In words for an operator: what could not be opened, read or bound.
+    pub async fn start(config: Config, parts: Parts) -> anyhow::Result<Self> {
+        let store = open_store(&config).await?;
+        Self::start_with(config, store, parts).await
+    }
+
+    /// Starts every part on a store that is open.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(
+        mut config: Config,
+        store: Arc<dyn Store>,
+        parts: Parts,
+    ) -> anyhow::Result<Self> {
+        let Parts { clock, listen, session } = parts;
+        let authority = Arc::new(
+            Authority::open(&config.data_dir.join("ca"), clock.now())
+                .context("cannot open the certificate authority")?,
+        );
+        let names = config.agents.server_names.clone();
+        let identity = Arc::new(ServerIdentity::new(authority.clone(), names, clock.now())?);
+        let server_tls = tls::server_config(&authority, identity.clone(), clock.clone())?;
+        let (operator_token, operator_sha256) =
+            api::Tokens::draw(&ring::rand::SystemRandom::new())?;
+        secret_file::replace(&config.operator_token(), format!("{operator_token}\n").as_bytes())
+            .context("cannot write the operator token")?;
+
+        let agents = bind(config.agents.listen, "agents").await?;
+        let (agents_at, api_listener) = (agents.local_addr()?, bind(config.api_listen, "the API"));
+        let api_listener = api_listener.await?;
+        let api_at = api_listener.local_addr()?;
+        let metrics_listener = match config.metrics_listen {
+            Some(address) => Some(bind(address, "metrics").await?),
+            None => None,
+        };
+
+        if let Some(host) = config.agents.public_address.strip_suffix(":0") {
+            // Any free port was asked for: now it is known.
+            config.agents.public_address = format!("{host}:{}", agents_at.port());
+        }
+        let config = Arc::new(config);
+        let context = Context::new(config, store, clock.clone(), authority.pin(), operator_sha256);
+        let (feed, reader) = feed(FEED_ITEMS, context.metrics.clone());
+        let (doors, sessions) = (CancellationToken::new(), CancellationToken::new());
+        let (stop, stopped) = watch::channel(false);
+        let (end, ended) = oneshot::channel();
+
+        let channels = tls::listen(
+            agents,
+            Arc::new(server_tls),
+            listen,
+            context.metrics.clone(),
+            doors.clone(),
+        );
+        let services = (
+            Link::service(context.clone(), feed, session, sessions.clone()),
+            Registrar::service(context.clone(), authority),
+        );
+        let mut servers = JoinSet::new();
+        let stopping = doors.clone();
+        servers.spawn(async move {
+            serve_agents(channels, services, stopping.clone()).await;
+            if !stopping.is_cancelled() {
+                // The receiver waits for the process's end: this is one.
+                let _ = end.send("the agents' listener ended");
+            }
+        });
+        let router = pages::health().merge(api::router(api::Context {
+            store: context.store.clone(),
+            live: context.live.clone(),
+            clock: clock.clone(),
+            actions: Arc::new(actions::Operator(context.clone())),
+            tokens: Arc::new(api::Tokens::new(vec![operator_sha256])),
+            public_address: context.config.agents.public_address.as_str().into(),
+        }));
+        let router =
+            if api_at.ip().is_loopback() { router.merge(pages::metrics(&context)) } else { router };
+        servers.spawn(serve(api_listener, router, doors.clone(), "API"));
+        if let Some(listener) = metrics_listener {
+            servers.spawn(serve(listener, pages::metrics(&context), doors.clone(), "metrics"));
+        }
+
+        let mut workers = JoinSet::new();
+        workers.spawn(evaluator::run(context.clone(), reader, stopped.clone()));
+        workers.spawn(notifier::run(context.clone(), stopped.clone()));
+        workers.spawn(jobs::maintain(context.clone(), stopped.clone()));
+        workers.spawn(jobs::note_presence(context.clone(), stopped.clone()));
+        workers.spawn(jobs::read_figures(context.clone(), stopped.clone()));
+        workers.spawn(jobs::renew_certificate(identity, clock, stopped));
+        tracing::info!(
+            agents = %agents_at,
+            api = %api_at,
+            public_address = context.config.agents.public_address,
+            "the collector runs"
+        );
+        Ok(Self {
+            agents: agents_at,
+            api: api_at,
+            operator_token,
+            context,
+            doors,
+            sessions,
+            stop,
+            ended,
+            servers,
+            workers,
+        })
+    }
+
+    /// Waits for a part that ended by itself, which none should.
+    pub async fn failed(&mut self) -> &'static str {
+        (&mut self.ended).await.unwrap_or("the agents' listener ended")
+    }
+
+    /// Asks agents to leave, commits what they sent, and ends. Takes at most some five seconds.
+    pub async fn stop(mut self) {
+        self.sessions.cancel();
+        self.doors.cancel();
+        if timeout(STOP, self.context.sessions.idle()).await.is_err() {
+            tracing::warn!("some sessions did not end in time; their agents send again");
+        }
+        // A closed channel reads as a stop too.
+        let _ = self.stop.send(true);
+        let workers = timeout(STOP, async { while self.workers.join_next().await.is_some() {} });
+        if workers.await.is_err() {
+            tracing::warn!("some work did not end in time");
+        }
+        self.servers.shutdown().await;
+        tracing::info!("the collector stopped");
+    }
+}
+
+/// Runs until the process is told to end.
+///
+/// # Errors
+/// As [`App::start`].
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    raise_file_limit();
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut app = App::start(config, Parts::default()).await?;
+    let failure = tokio::select! {
+        _ = terminate.recv() => None,
+        interrupted = tokio::signal::ctrl_c() => interrupted.err().map(|_| "signals are lost"),
+        failure = app.failed() => Some(failure),
+    };
+    app.stop().await;
+    failure.map_or(Ok(()), |failure| Err(anyhow::anyhow!(failure)))
+}
+
+/// Prepares the data directory: authority and database. Returns what an operator should know.
+///
+/// # Errors
+/// As [`App::start`].
+pub async fn init(config: &Config) -> anyhow::Result<String> {
+    drop(open_store(config).await?);
+    let authority = Authority::open(&config.data_dir.join("ca"), SystemClock.now())
+        .context("cannot open the certificate authority")?;
+    Ok(format!(
+        "data directory {}\nagents connect to {}\nauthority {}",
+        config.data_dir.display(),
+        config.agents.public_address,
+        crate::ca::hex(&authority.pin())
+    ))
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    secret_file::create_dir(&config.data_dir).context("cannot create the data directory")?;
+    let path = config.database();
+    let opening = path.clone();
+    let kept = config.retention;
+    let samples = SampleOptions {
+        read_payload: wire::rounds,
+        retention: Retention {
+            raw_days: kept.samples_days,
+            five_minute_days: kept.five_minutes_days,
+            hour_days: kept.hours_days,
+            day_days: kept.days_days,
+        },
+    };
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&opening, samples));
+    let store = opened.await?;
+    let store = store.with_context(|| format!("cannot open the database {}", path.display()))?;
+    Ok(Arc::new(store))
+}
+
+async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen for {what} at {address}"))
+}
+
+async fn serve_agents(
+    channels: mpsc::Receiver<io::Result<Channel>>,
+    (link, registrar): (AgentLinkServer<Link>, EnrolmentServer<Registrar>),
+    stop: CancellationToken,
+) {
+    let served = Server::builder()
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .http2_max_header_list_size(HEADERS)
+        .http2_max_pending_accept_reset_streams(Some(RESETS))
+        .http2_keepalive_interval(Some(PING.0))
+        .http2_keepalive_timeout(Some(PING.1))
+        .timeout(CALL)
+        .add_service(link)
+        .add_service(registrar)
+        .serve_with_incoming_shutdown(ReceiverStream::new(channels), stop.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!(error = &error as &dyn std::error::Error, "the agents' listener failed");
+    }
+}
+
+async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, what: &'static str) {
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!(what, error = &error as &dyn std::error::Error, "a listener failed");
+    }
+}
+
+/// One agent is one descriptor, and the usual soft limit is 1,024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the limit of open files could not be raised"
+        );
+    }
+}
