@@ -1,3 +1,4 @@
 //! Test support: peers that answer as told.
 
+pub mod bench;
 pub mod snmp_responder;

@@ -1,0 +1,47 @@
+//! What a process has used.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use nix::{time::ClockId, unistd::Pid};
+
+/// CPU seconds of a process since its start, all its threads, ended ones included. Exact to the
+/// nanosecond, where `/proc/PID/stat` counts in ticks of 10 ms.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    let pid = Pid::from_raw(i32::try_from(pid).context("a process number out of range")?);
+    let used = ClockId::pid_cpu_clock_id(pid)
+        .and_then(ClockId::now)
+        .with_context(|| format!("cannot read the CPU time of process {pid}"))?;
+    Ok(used.tv_sec() as f64 + used.tv_nsec() as f64 / 1e9)
+}
+
+/// A figure of `/proc/PID/status` that is given in KiB, in MB (10^6 bytes).
+pub fn memory_mb(pid: u32, name: &str) -> Result<f64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.split_whitespace().next());
+    let kib: f64 = value.with_context(|| format!("{path} has no {name}"))?.parse()?;
+    Ok(kib * 1024.0 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_work_of_this_process_is_seen_while_it_is_done() -> Result<()> {
+        let pid = std::process::id();
+        let before = cpu_seconds(pid)?;
+        let mut digits = 0_u64;
+        while cpu_seconds(pid)? < before + 0.01 {
+            digits = digits.wrapping_mul(31).wrapping_add(7);
+        }
+        assert_ne!(digits, 0);
+        let (now, peak) = (memory_mb(pid, "VmRSS")?, memory_mb(pid, "VmHWM")?);
+        assert!(now > 0.5 && peak >= now, "{now} {peak}");
+        assert!(memory_mb(pid, "VmNone").is_err());
+        Ok(())
+    }
+}
