@@ -1,1 +1,273 @@
-//! config.
+//! The local file: where the collector is, where to keep data, what this agent may and must not do.
+//! Everything else comes from the collector. Without a file, every default holds.
+
+mod report;
+
+use std::{net::SocketAddr, ops::Range, path::PathBuf, time::Duration};
+
+pub use report::render;
+use serde::Deserialize;
+use toml::{Spanned, de::DeTable};
+
+use crate::probe::{
+    allow::{AllowList, Cidr},
+    dial::Endpoint,
+};
+
+/// Where the file stands when the command line does not say.
+pub const DEFAULT_PATH: &str = "/etc/vigie/agent.toml";
+/// Where data stands when neither the file nor the command line says.
+pub const DEFAULT_DATA: &str = "/var/lib/vigie-agent";
+/// Largest configuration file, in bytes.
+pub const MAX_FILE_BYTES: u64 = 64 << 10;
+/// Most networks in `allow_networks`.
+const MAX_NETWORKS: usize = 256;
+const MIB: u64 = 1 << 20;
+
+/// What the local file says, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `host:port` of the collector, when the file says it; else enrolment's.
+    pub collector: Option<String>,
+    /// Directory of identity, plan and spool.
+    pub data_dir: PathBuf,
+    /// What may be probed.
+    pub allow: AllowList,
+    /// Where `/metrics` listens; `None` is off.
+    pub metrics_listen: Option<SocketAddr>,
+    /// How logs look.
+    pub log_format: LogFormat,
+    /// What this agent may use.
+    pub limits: Limits,
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Bounds on what the agent uses of its machine and its line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Disk space of the spool's events, in bytes.
+    pub spool_events_bytes: u64,
+    /// Disk space of the spool's samples, in bytes.
+    pub spool_samples_bytes: u64,
+    /// How long a measurement may wait in memory for its commit to the disk.
+    pub commit_interval: Duration,
+    /// Upload, in bytes a second; `None` is unlimited.
+    pub upload_bytes_per_s: Option<u64>,
+    /// Packets a second that probes may send, on average.
+    pub packets_per_s: u32,
+    /// SNMP devices asked at one time.
+    pub snmp_devices: usize,
+    /// Longest first wait before a connection is tried again; it doubles up to 5 minutes.
+    pub reconnect: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            collector: None,
+            data_dir: DEFAULT_DATA.into(),
+            allow: AllowList::default(),
+            metrics_listen: Some(SocketAddr::from(([127, 0, 0, 1], 9781))),
+            log_format: LogFormat::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            spool_events_bytes: 64 * MIB,
+            spool_samples_bytes: 448 * MIB,
+            commit_interval: Duration::from_secs(1),
+            upload_bytes_per_s: None,
+            packets_per_s: 200,
+            snmp_devices: 64,
+            reconnect: Duration::from_secs(1),
+        }
+    }
+}
+
+/// One thing wrong with the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where, in bytes of the text.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right; may be empty.
+    pub hint: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Raw {
+    collector: Option<Spanned<String>>,
+    data_dir: Option<Spanned<PathBuf>>,
+    allow_networks: Option<Spanned<Vec<Spanned<String>>>>,
+    metrics_listen: Option<Spanned<String>>,
+    log_format: LogFormat,
+    limits: RawLimits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawLimits {
+    spool_events_mib: Option<Spanned<i64>>,
+    spool_samples_mib: Option<Spanned<i64>>,
+    commit_interval_ms: Option<Spanned<i64>>,
+    upload_kbit_per_s: Option<Spanned<i64>>,
+    packets_per_s: Option<Spanned<i64>>,
+    snmp_devices: Option<Spanned<i64>>,
+    reconnect_ms: Option<Spanned<i64>>,
+}
+
+impl Config {
+    /// Reads the text of a file. On failure, all faults that can be told apart, in the text's order.
+    pub fn parse(text: &str) -> Result<Self, Vec<Fault>> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            return Err(errors.iter().map(|error| unreadable(text, error)).collect());
+        }
+        let raw = Raw::deserialize(toml::Deserializer::from(table))
+            .map_err(|error| vec![unreadable(text, &error)])?;
+        let mut checker = Checker { faults: Vec::new() };
+        let config = checker.config(raw);
+        checker.faults.sort_by_key(|fault| fault.span.start);
+        if checker.faults.is_empty() { Ok(config) } else { Err(checker.faults) }
+    }
+}
+
+fn unreadable(text: &str, error: &toml::de::Error) -> Fault {
+    let end = text.len();
+    let span = error.span().map_or(end..end, |span| span.start.min(end)..span.end.min(end));
+    // The parser's message may go on with the alternatives, on lines of their own.
+    let mut lines = error.message().lines();
+    let message = lines.next().unwrap_or_default().to_owned();
+    Fault { span, message, hint: lines.collect::<Vec<_>>().join("; ") }
+}
+
+struct Checker {
+    faults: Vec<Fault>,
+}
+
+impl Checker {
+    fn fault(&mut self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+        self.faults.push(Fault { span, message: message.into(), hint: hint.into() });
+    }
+
+    fn config(&mut self, raw: Raw) -> Config {
+        let defaults = Config::default();
+        Config {
+            collector: raw.collector.and_then(|text| self.collector(&text)),
+            data_dir: raw.data_dir.map_or(defaults.data_dir, |dir| self.data_dir(dir)),
+            allow: raw.allow_networks.map_or(defaults.allow, |networks| self.networks(&networks)),
+            metrics_listen: raw
+                .metrics_listen
+                .map_or(defaults.metrics_listen, |text| self.metrics_listen(&text)),
+            log_format: raw.log_format,
+            limits: self.limits(&raw.limits),
+        }
+    }
+
+    fn collector(&mut self, text: &Spanned<String>) -> Option<String> {
+        if Endpoint::parse(text.get_ref()).is_none() {
+            let hint = "a name or address, a colon and a port, as in \"collecte.example.fr:7443\"";
+            self.fault(text.span(), "the collector's address is not host:port", hint);
+            return None;
+        }
+        Some(text.get_ref().clone())
+    }
+
+    fn data_dir(&mut self, dir: Spanned<PathBuf>) -> PathBuf {
+        if !dir.get_ref().is_absolute() {
+            self.fault(dir.span(), "the data directory is not an absolute path", "begin with /");
+        }
+        dir.into_inner()
+    }
+
+    fn networks(&mut self, networks: &Spanned<Vec<Spanned<String>>>) -> AllowList {
+        if networks.get_ref().len() > MAX_NETWORKS {
+            let message = format!("more than {MAX_NETWORKS} networks are allowed");
+            self.fault(networks.span(), message, "");
+            return AllowList::only(Vec::new());
+        }
+        let mut kept = Vec::with_capacity(networks.get_ref().len());
+        for text in networks.get_ref() {
+            match text.get_ref().parse::<Cidr>() {
+                Ok(network) => kept.push(network),
+                Err(error) => {
+                    self.fault(text.span(), error.to_string(), "write it as \"10.0.0.0/8\"");
+                }
+            }
+        }
+        AllowList::only(kept)
+    }
+
+    fn metrics_listen(&mut self, text: &Spanned<String>) -> Option<SocketAddr> {
+        if text.get_ref() == "off" {
+            return None;
+        }
+        let hint = "an address of this machine and a port, as in \"127.0.0.1:9781\", or \"off\"";
+        match text.get_ref().parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Some(address),
+            Ok(_) => {
+                self.fault(text.span(), "metrics are served on a loopback address only", hint);
+                None
+            }
+            Err(_) => {
+                self.fault(text.span(), "the metrics address is not address:port", hint);
+                None
+            }
+        }
+    }
+
+    fn limits(&mut self, raw: &RawLimits) -> Limits {
+        let defaults = Limits::default();
+        let mut number = |value: &Option<Spanned<i64>>, range: Range<u64>, unit: &str| {
+            let value = value.as_ref()?;
+            let checked =
+                u64::try_from(*value.get_ref()).ok().filter(|number| range.contains(number));
+            if checked.is_none() {
+                let message = format!("{} is out of range", value.get_ref());
+                let hint = format!("from {} to {} {unit}", range.start, range.end - 1);
+                self.fault(value.span(), message, hint);
+            }
+            checked
+        };
+        let mib = |n: u64| n * MIB;
+        Limits {
+            // Two segments of 4 MiB are the least with which one can be freed.
+            spool_events_bytes: number(&raw.spool_events_mib, 8..65_537, "MiB")
+                .map_or(defaults.spool_events_bytes, mib),
+            spool_samples_bytes: number(&raw.spool_samples_mib, 8..1_048_577, "MiB")
+                .map_or(defaults.spool_samples_bytes, mib),
+            commit_interval: number(&raw.commit_interval_ms, 100..30_001, "ms")
+                .map_or(defaults.commit_interval, Duration::from_millis),
+            upload_bytes_per_s: number(&raw.upload_kbit_per_s, 64..10_000_001, "kbit/s")
+                .map(|kbit| kbit * 1000 / 8)
+                .or(defaults.upload_bytes_per_s),
+            packets_per_s: number(&raw.packets_per_s, 1..100_001, "packets a second")
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or(defaults.packets_per_s),
+            snmp_devices: number(&raw.snmp_devices, 1..513, "devices")
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or(defaults.snmp_devices),
+            reconnect: number(&raw.reconnect_ms, 10..300_001, "ms")
+                .map_or(defaults.reconnect, Duration::from_millis),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@
 //! [`schedule`] when; [`probe`] measures; [`spool`] makes it durable; [`uplink`] sends it and hears
 //! what the collector has committed. [`enrol`] and [`identity`] say who this agent is.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod enrol;
@@ -14,5 +16,6 @@ pub mod platform;
 pub mod probe;
 pub mod schedule;
 pub mod spool;
+pub mod status;
 pub mod uplink;
 pub mod wire;

@@ -1,3 +1,7 @@
-//! `vigie-agent`.
+//! `vigie-agent`: see `agent::cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agent::cli::main()
+}

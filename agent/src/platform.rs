@@ -27,6 +27,31 @@ pub fn boot_ns() -> u64 {
     seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
+/// CPU time that this process has used.
+#[must_use]
+pub fn cpu_time() -> std::time::Duration {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    let (s, ns) = (u64::try_from(used.tv_sec), u32::try_from(used.tv_nsec));
+    std::time::Duration::new(s.unwrap_or(0), ns.unwrap_or(0))
+}
+
+/// Memory of this process that is in RAM, in bytes; `None` where the kernel does not tell.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+/// Text that tells this machine from a copy of its disk, as far as this user may read it: the
+/// system's id and the board's.
+#[must_use]
+pub fn machine_text() -> String {
+    ["/etc/machine-id", "/sys/class/dmi/id/product_uuid"]
+        .map(|path| fs::read_to_string(path).unwrap_or_default())
+        .join("")
+}
+
 /// First four bytes of the kernel's boot id; 0 where the kernel does not tell.
 #[must_use]
 pub fn boot_tag() -> u32 {

@@ -1,0 +1,208 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use rcgen::{CertificateParams, IsCa, Issuer, KeyPair, SanType};
+
+use super::*;
+
+/// An authority of the test.
+pub(crate) struct Authority {
+    pub(crate) certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        Self { certificate, issuer: Issuer::new(params, key) }
+    }
+
+    /// A certificate for `key`, with these URI names.
+    pub(crate) fn sign(&self, key: &KeyPair, uris: &[&str]) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names =
+            uris.iter().map(|&uri| SanType::URI(uri.try_into().unwrap())).collect();
+        params.signed_by(key, &self.issuer).unwrap().der().to_vec()
+    }
+
+    fn reply(&self, key: &KeyPair, id: u128) -> v1::EnrolReply {
+        v1::EnrolReply {
+            chain: vec![self.sign(key, &[&format!("{URN}{id:032x}")])],
+            trust: vec![self.certificate.to_vec()],
+            agent_id: id.to_be_bytes().to_vec(),
+            config: None,
+            site_name: "École\u{1b}[2J Victor Hugo".to_owned(),
+        }
+    }
+}
+
+fn enrolled() -> (tempfile::TempDir, Keyring, Authority, KeyPair) {
+    let dir = tempfile::tempdir().unwrap();
+    let (keyring, authority) = (Keyring::new(dir.path()), Authority::new());
+    let key = keyring.pending_key().unwrap();
+    keyring.enrolled(&key, &authority.reply(&key, 7), "collecte.example.fr:7443").unwrap();
+    (dir, keyring, authority, key)
+}
+
+fn message(error: &IdentityError) -> String {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
+    format!("{error}{}", source.unwrap_or_default())
+}
+
+#[test]
+fn what_enrolment_brought_is_read_back() {
+    let (dir, keyring, authority, _) = enrolled();
+    let credentials = keyring.load().unwrap();
+    assert_eq!(credentials.current.agent_id, 7_u128.to_be_bytes());
+    assert_eq!(credentials.trust, [authority.certificate]);
+    assert_eq!(credentials.enrolment.site_name, "École[2J Victor Hugo");
+    assert_eq!(credentials.enrolment.agent_id, format!("{:032x}", 7));
+    assert!(!dir.path().join("key.next.pem").exists());
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn an_unfinished_attempt_keeps_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let keyring = Keyring::new(dir.path());
+    let key = keyring.pending_key().unwrap();
+    assert!(!keyring.is_enrolled());
+    assert_eq!(keyring.pending_key().unwrap().serialize_der(), key.serialize_der());
+    std::fs::write(dir.path().join("key.next.pem"), "-----BEGIN PRIVATE").unwrap();
+    assert_ne!(keyring.pending_key().unwrap().serialize_der(), key.serialize_der());
+}
+
+#[test]
+fn a_key_that_others_may_read_is_refused() {
+    let (dir, keyring, ..) = enrolled();
+    let path = dir.path().join("identity.pem");
+    for mode in [0o640, 0o604, 0o660, 0o777] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let error = message(&keyring.load().unwrap_err());
+        assert!(error.contains(&format!("permissions {mode:03o} let others")), "{error}");
+    }
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
+    assert!(keyring.load().is_ok());
+}
+
+#[test]
+fn a_damaged_identity_is_told_and_never_used() {
+    let (dir, keyring, authority, _) = enrolled();
+    let path = dir.path().join("identity.pem");
+    let whole = std::fs::read(&path).unwrap();
+    for cut in (0..whole.len() - 1).step_by(7) {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        let error = keyring.load().unwrap_err();
+        assert!(matches!(error, IdentityError::Damaged { .. }), "cut at {cut}: {error}");
+    }
+    let other = KeyPair::generate().unwrap();
+    let stranger = authority.sign(&other, &[&format!("{URN}{:032x}", 7)]);
+    let key = KeyPair::generate().unwrap();
+    let pem = key.serialize_pem() + &pem_block("CERTIFICATE", &stranger);
+    std::fs::write(&path, pem).unwrap();
+    let error = message(&keyring.load().unwrap_err());
+    assert!(error.ends_with("is damaged: a certificate of another key"), "{error}");
+}
+
+#[test]
+fn a_certificate_names_one_agent() {
+    let (_dir, keyring, authority, _) = enrolled();
+    let id = format!("{URN}{:032x}", 7);
+    let long = format!("{id}0");
+    let upper = format!("{URN}{:032X}", 0xAB);
+    for uris in [&[][..], &[id.as_str(), &id], &["urn:other:1"], &[&long], &[&upper]] {
+        let key = keyring.pending_key().unwrap();
+        let mut reply = authority.reply(&key, 7);
+        reply.chain = vec![authority.sign(&key, uris)];
+        let error = keyring.enrolled(&key, &reply, "c:1").unwrap_err();
+        assert!(error.to_string().contains("no agent's name"), "{uris:?}: {error}");
+    }
+    assert_eq!(keyring.load().unwrap().enrolment.collector, "collecte.example.fr:7443");
+}
+
+#[test]
+fn an_answer_that_does_not_fit_together_changes_nothing() {
+    let (_dir, keyring, authority, _) = enrolled();
+    let key = keyring.pending_key().unwrap();
+    let fine = authority.reply(&key, 9);
+    let with = |change: fn(&mut v1::EnrolReply)| {
+        let mut reply = fine.clone();
+        change(&mut reply);
+        reply
+    };
+    for reply in [
+        with(|reply| reply.agent_id = 8_u128.to_be_bytes().to_vec()),
+        with(|reply| reply.agent_id.clear()),
+        with(|reply| reply.chain.clear()),
+        with(|reply| reply.chain = vec![vec![0x30, 0x00]]),
+        with(|reply| reply.chain = vec![reply.chain[0].clone(); MAX_CERTIFICATES + 1]),
+        with(|reply| reply.trust.clear()),
+        with(|reply| reply.trust = vec![b"rubbish".to_vec()]),
+    ] {
+        keyring.enrolled(&key, &reply, "c:1").unwrap_err();
+        assert_eq!(keyring.load().unwrap().current.agent_id, 7_u128.to_be_bytes());
+    }
+    assert_eq!(keyring.enrolled(&key, &fine, "c:1").unwrap().agent_id, 9_u128.to_be_bytes());
+}
+
+#[test]
+fn a_renewed_identity_waits_beside_the_one_in_force() {
+    let (dir, keyring, authority, first) = enrolled();
+    let id = 7_u128.to_be_bytes();
+    let key = keyring.pending_key().unwrap();
+    assert_ne!(key.serialize_der(), first.serialize_der(), "a new key each time");
+    assert!(keyring.renewed(&key, &authority.reply(&key, 8), id).is_err(), "another agent's");
+    keyring.renewed(&key, &authority.reply(&key, 7), id).unwrap();
+    let credentials = keyring.load().unwrap();
+    let next = credentials.next.unwrap();
+    assert_eq!(credentials.current.key.secret_pkcs8_der(), first.serialize_der());
+    assert_eq!(next.key.secret_pkcs8_der(), key.serialize_der());
+    keyring.promote().unwrap();
+    let credentials = keyring.load().unwrap();
+    assert_eq!(credentials.current.key.secret_pkcs8_der(), key.serialize_der());
+    assert!(credentials.next.is_none());
+    // A renewed identity that is cut short on the disk is dropped.
+    let next = dir.path().join("identity.next.pem");
+    files::replace(&next, b"-----BEGIN PRIVATE KEY-----\n").unwrap();
+    assert!(keyring.load().unwrap().next.is_none());
+    assert!(!next.exists());
+}
+
+#[test]
+fn renewal_comes_with_a_third_of_the_life_left_or_a_ninth_earlier() {
+    let (_dir, keyring, ..) = enrolled();
+    let mut identity = keyring.load().unwrap().current;
+    (identity.not_before, identity.not_after) = (0, 90 * 86_400);
+    assert_eq!(identity.renew_at(0), 60 * 86_400);
+    let earliest = identity.renew_at(255);
+    assert!((50 * 86_400..51 * 86_400).contains(&earliest));
+}
+
+#[test]
+fn the_pem_writer_writes_what_the_reader_reads() {
+    for len in 1..200 {
+        let der: Vec<u8> = (0..len).map(|n: u8| n.wrapping_mul(37)).collect();
+        let block = pem_block("CERTIFICATE", &der);
+        assert!(block.lines().all(|line| line.len() <= 64));
+        assert_eq!(certificates(block.as_bytes()).unwrap(), [CertificateDer::from(der)]);
+    }
+}
+
+#[test]
+fn the_time_for_certificates_never_falls_behind_the_servers() {
+    let dir = tempfile::tempdir().unwrap();
+    let time = tls::TlsTime::load(dir.path(), 0);
+    let far = 32_503_680_000; // year 3000
+    time.server_said(far);
+    assert_eq!(time.now_s(), far);
+    time.server_said(5);
+    assert_eq!(time.now_s(), far);
+    assert_eq!(tls::TlsTime::load(dir.path(), 0).now_s(), far, "it is kept on the disk");
+    std::fs::write(dir.path().join("server-time"), "yesterday").unwrap();
+    let wall = tls::TlsTime::load(dir.path(), 7).now_s();
+    assert!(wall > 7 && wall < far);
+}

@@ -1,0 +1,378 @@
+//! Runs the rounds: one task a group, so that one slow target never delays another.
+
+use std::{
+    any::Any,
+    collections::{HashMap, HashSet},
+    error::Error,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use proto::v1::{Gap, GapReason, event::Event};
+use tokio::{
+    sync::Semaphore,
+    task::AbortHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{Budget, Missed, Stretch, Tick, Timetable, ns, packets, round_limit};
+use crate::{
+    clock::Clock,
+    metrics::{Cause, Kind, Metrics},
+    plan::{Group, Plan, ProbeKind},
+    probe::{BuildError, Probe, Round},
+    spool::{NewRecord, worker::SpoolError},
+    wire,
+};
+
+/// Longest sleep in one go: after the machine slept, the boot clock is looked at again within it.
+const MAX_SLEEP: Duration = Duration::from_secs(30);
+/// A sleep of the machine shorter than this is not told from a slow wake-up.
+const SUSPENDED: Duration = Duration::from_secs(2);
+/// Longest rest of a group whose probe panics.
+const MAX_REST: Duration = Duration::from_mins(15);
+/// Longest text of a panic that is logged.
+const MAX_PANIC_TEXT: usize = 200;
+
+/// Builds the probe of a group.
+pub type Builder = Box<dyn Fn(&Group) -> Result<Box<dyn Probe>, BuildError> + Send + Sync>;
+/// Takes a record, or says that it could not.
+pub type Sink = Box<dyn Fn(NewRecord) -> Result<(), SpoolError> + Send + Sync>;
+
+/// What all groups share.
+pub struct Shared {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
+    /// Draws the phases.
+    pub agent_id: [u8; 16],
+    /// Builds probes.
+    pub build: Builder,
+    /// Takes records.
+    pub sink: Sink,
+    devices: Semaphore,
+    budget: Mutex<Budget>,
+    missed: Mutex<Missed>,
+}
+
+impl Shared {
+    /// With at most `snmp_devices` asked at one time and `packets_per_s` sent on average.
+    #[must_use]
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        agent_id: [u8; 16],
+        (build, sink): (Builder, Sink),
+        (snmp_devices, packets_per_s): (usize, u32),
+    ) -> Self {
+        let budget = Mutex::new(Budget::new(packets_per_s, clock.boot_ns()));
+        let (devices, missed) = (Semaphore::new(snmp_devices), Mutex::default());
+        Self { clock, metrics, agent_id, build, sink, devices, budget, missed }
+    }
+
+    fn miss(&self, cause: &'static str, stretch: Stretch) {
+        self.metrics.rounds_missed.get_or_create(&Cause { cause }).inc_by(stretch.rounds);
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner).note(stretch);
+    }
+
+    /// Takes the packets of a round, or says how long to wait.
+    fn take_packets(&self, group: &Group) -> Result<(), Duration> {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.take(packets(group), self.clock.boot_ns())
+    }
+
+    fn keep(&self, record: NewRecord) -> Result<(), SpoolError> {
+        (self.sink)(record).inspect_err(|_| {
+            self.metrics.records_refused.inc();
+        })
+    }
+
+    /// Declares what was missed since the last call.
+    fn declare(&self) {
+        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        let stretches: Vec<_> = missed.drain().collect();
+        drop(missed);
+        let (wall, boot) = (i128::from(self.clock.wall_ns()), i128::from(self.clock.boot_ns()));
+        let wall_at = |at: u64| i64::try_from(wall - boot + i128::from(at)).unwrap_or(0);
+        for stretch in stretches {
+            let event = Event::Gap(Gap {
+                reason: stretch.reason.into(),
+                boot_tag: self.clock.boot_tag(),
+                from_boot_ns: stretch.from,
+                to_boot_ns: stretch.to,
+                from_wall_ns: wall_at(stretch.from),
+                to_wall_ns: wall_at(stretch.to),
+                group: stretch.group,
+                rounds: stretch.rounds,
+            });
+            if self.keep(wire::event_record(event, &*self.clock)).is_err() {
+                // It is declared when there is room again.
+                self.missed.lock().unwrap_or_else(PoisonError::into_inner).note(stretch);
+            }
+        }
+    }
+}
+
+/// A group of the plan can not be measured by this agent.
+#[derive(Debug, thiserror::Error)]
+#[error("group {group}: {source}")]
+pub struct ApplyError {
+    group: u32,
+    source: BuildError,
+}
+
+/// The running groups. Dropping it stops them.
+pub struct Runner {
+    shared: Arc<Shared>,
+    running: HashMap<u32, (Arc<Group>, AbortHandle)>,
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Runner {
+    /// With nothing running.
+    #[must_use]
+    pub fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), running: HashMap::new() }
+    }
+
+    /// Runs `plan` from now on, or leaves all as it was. Groups that did not change go on
+    /// undisturbed.
+    pub fn apply(&mut self, plan: Plan) -> Result<(), ApplyError> {
+        let mut fresh = Vec::new();
+        let mut kept = HashSet::with_capacity(plan.groups.len());
+        for group in plan.groups {
+            match self.running.get(&group.id) {
+                Some((running, _)) if **running == group => {
+                    kept.insert(group.id);
+                }
+                Some(_) | None => {
+                    let probe = (self.shared.build)(&group)
+                        .map_err(|source| ApplyError { group: group.id, source })?;
+                    fresh.push((Arc::new(group), probe));
+                }
+            }
+        }
+        self.running.retain(|id, (_, task)| {
+            let stays = kept.contains(id);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for (group, probe) in fresh {
+            let task = measure(Arc::clone(&self.shared), Arc::clone(&group), probe);
+            let handle = tokio::spawn(task).abort_handle();
+            self.running.insert(group.id, (group, handle));
+        }
+        self.shared.metrics.plan_version.set(i64::try_from(plan.version).unwrap_or(i64::MAX));
+        self.shared.metrics.plan_groups.set(i64::try_from(self.running.len()).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    /// Declares the rounds missed since the last call.
+    pub fn declare(&self) {
+        self.shared.declare();
+    }
+
+    /// Stops every group, and declares what it missed.
+    pub fn stop(&mut self) {
+        for (_, (_, task)) in self.running.drain() {
+            task.abort();
+        }
+        self.shared.declare();
+    }
+}
+
+/// What a round came to, when it came to nothing.
+enum Failure {
+    Cancelled,
+    Panicked(Box<dyn Any + Send>),
+    Error(crate::probe::ProbeError),
+}
+
+/// Measures one group for ever.
+async fn measure(shared: Arc<Shared>, group: Arc<Group>, mut probe: Box<dyn Probe>) {
+    let clock = Arc::clone(&shared.clock);
+    let mut table = Timetable::new(&shared.agent_id, group.id, group.period, clock.boot_ns());
+    let mut watch = SleepWatch::new(&*clock);
+    let mut panics = 0_u32;
+    let mut last_error = None;
+    loop {
+        let tick = next_tick(&mut table, &*clock).await;
+        let suspended = watch.slept(&*clock);
+        if tick.skipped > 0 {
+            let (cause, reason) = if suspended {
+                ("suspended", GapReason::GapSuspended)
+            } else {
+                ("overload", GapReason::GapOverload)
+            };
+            shared.miss(cause, stretch(&group, reason, tick.skipped_from, tick.due, tick.skipped));
+        }
+        let started = clock.boot_ns();
+        let outcome = round(&shared, &group, &mut *probe, &tick).await;
+        let ended = clock.boot_ns();
+        let failed = |reason| stretch(&group, reason, started, ended.max(started + 1), 1);
+        match outcome {
+            Ok(found) => {
+                panics = 0;
+                last_error = None;
+                let changed = found.changed && !tick.confirms;
+                if keep(&shared, &group, found, tick.confirms).is_err() {
+                    shared.miss("full", failed(GapReason::GapOverload));
+                }
+                if changed {
+                    table.confirm(ended);
+                }
+                continue;
+            }
+            Err(Failure::Error(error)) => {
+                shared.miss("error", failed(GapReason::GapDeviceSkipped));
+                // A lasting error is told once.
+                let text = chain(&error);
+                if last_error.as_ref() != Some(&text) {
+                    tracing::warn!(group = group.id, error = text, "a round is not measured");
+                    last_error = Some(text);
+                }
+                continue;
+            }
+            Err(Failure::Cancelled) => {
+                shared.miss("cancelled", failed(GapReason::GapOverload));
+                tracing::warn!(group = group.id, "a round took too long and is cancelled");
+            }
+            Err(Failure::Panicked(panic)) => {
+                shared.miss("panicked", failed(GapReason::GapDeviceSkipped));
+                let text = panic_text(&*panic);
+                tracing::error!(group = group.id, panic = text, "a probe failed in itself");
+                let rest = group.period.saturating_mul(1 << panics.min(16)).min(MAX_REST);
+                table.back_off(ended.saturating_add(ns(rest)));
+                panics += 1;
+            }
+        }
+        // What a broken-off round left behind is not trusted.
+        match (shared.build)(&group) {
+            Ok(fresh) => probe = fresh,
+            Err(error) => {
+                let error = &error as &dyn Error;
+                tracing::error!(group = group.id, error, "the probe is not built anew");
+            }
+        }
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+    text.chars().take(MAX_PANIC_TEXT).collect::<String>().escape_debug().to_string()
+}
+
+fn stretch(group: &Group, reason: GapReason, from: u64, to: u64, rounds: u64) -> Stretch {
+    Stretch { reason, group: group.id, from, to, rounds }
+}
+
+/// Waits for the next round's time.
+async fn next_tick(table: &mut Timetable, clock: &dyn Clock) -> Tick {
+    loop {
+        let now = clock.boot_ns();
+        if let Some(tick) = table.take(now) {
+            return tick;
+        }
+        let wait = Duration::from_nanos(table.next_due().saturating_sub(now));
+        sleep(wait.min(MAX_SLEEP)).await;
+    }
+}
+
+/// Tells a sleep of the machine from a busy one: the monotonic clock stops, the boot clock goes on.
+struct SleepWatch {
+    boot: u64,
+    running: Instant,
+}
+
+impl SleepWatch {
+    fn new(clock: &dyn Clock) -> Self {
+        Self { boot: clock.boot_ns(), running: Instant::now() }
+    }
+
+    /// Whether the machine slept since the last call.
+    fn slept(&mut self, clock: &dyn Clock) -> bool {
+        let before = std::mem::replace(self, Self::new(clock));
+        let boot = Duration::from_nanos(self.boot.saturating_sub(before.boot));
+        boot.saturating_sub(self.running - before.running) >= SUSPENDED
+    }
+}
+
+/// Runs one round, within what the group may use and not longer than it may.
+async fn round(
+    shared: &Shared,
+    group: &Group,
+    probe: &mut dyn Probe,
+    tick: &Tick,
+) -> Result<Round, Failure> {
+    let clock = &*shared.clock;
+    let _device = match group.probe {
+        // The semaphore is never closed; without it the round would run all the same.
+        ProbeKind::Snmp { .. } => shared.devices.acquire().await.ok(),
+        ProbeKind::Icmp { .. }
+        | ProbeKind::Tcp { .. }
+        | ProbeKind::Dns { .. }
+        | ProbeKind::Http { .. }
+        | ProbeKind::Host => None,
+    };
+    while let Err(wait) = shared.take_packets(group) {
+        sleep(wait).await;
+    }
+    if !tick.confirms {
+        let late = clock.boot_ns().saturating_sub(tick.due);
+        shared.metrics.lag(Duration::from_nanos(late));
+    }
+    let started = Instant::now();
+    let running = AssertUnwindSafe(timeout(round_limit(group), probe.round())).catch_unwind();
+    let outcome = running.await;
+    let kind = Kind::from(&group.probe);
+    let elapsed = started.elapsed().as_secs_f64();
+    shared.metrics.round_seconds.get_or_create(&kind).observe(elapsed);
+    match outcome {
+        Ok(Ok(Ok(round))) => Ok(round),
+        Ok(Ok(Err(error))) => Err(Failure::Error(error)),
+        Ok(Err(_elapsed)) => Err(Failure::Cancelled),
+        Err(panic) => Err(Failure::Panicked(panic)),
+    }
+}
+
+/// Hands a round's figures and findings to the spool.
+fn keep(
+    shared: &Shared,
+    group: &Group,
+    mut round: Round,
+    confirms: bool,
+) -> Result<(), SpoolError> {
+    let events = std::mem::take(&mut round.events);
+    let mut record = wire::sample_record(group, &round, &*shared.clock);
+    // A confirmation is what the alert waits for.
+    record.urgent |= confirms;
+    shared.keep(record)?;
+    for event in events {
+        shared.keep(wire::event_record(event, &*shared.clock))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use async_trait::async_trait;
+use prost::Message as _;
+use proto::v1;
+
+use super::*;
+use crate::plan::{Column, Metric};
+
+const S: u64 = 1_000_000_000;
+
+/// Moves with tokio's paused time, and by `asleep` while the machine "sleeps".
+struct TestClock {
+    start: Instant,
+    asleep: AtomicU64,
+}
+
+impl Clock for TestClock {
+    fn boot_ns(&self) -> u64 {
+        100 * S + ns(self.start.elapsed()) + self.asleep.load(Relaxed)
+    }
+    fn wall_ns(&self) -> i64 {
+        i64::try_from(self.boot_ns()).unwrap() + 1_000
+    }
+    fn boot_tag(&self) -> u32 {
+        9
+    }
+}
+
+/// What the test's probe does in each round.
+#[derive(Clone, Copy)]
+enum Act {
+    Answer,
+    Change,
+    Hang,
+    Panic,
+}
+
+struct Scripted {
+    clock: Arc<TestClock>,
+    act: Arc<dyn Fn(u32) -> Act + Send + Sync>,
+    round: Arc<AtomicU32>,
+}
+
+#[async_trait]
+impl Probe for Scripted {
+    async fn round(&mut self) -> Result<Round, crate::probe::ProbeError> {
+        let boot_ns = self.clock.boot_ns();
+        let act = (self.act)(self.round.fetch_add(1, Relaxed));
+        match act {
+            Act::Hang => std::future::pending().await,
+            Act::Panic => panic!("as scripted\u{1b}[2J"),
+            Act::Answer | Act::Change => {}
+        }
+        let changed = matches!(act, Act::Change);
+        Ok(Round { boot_ns, cells: vec![Some(0)], changed, events: Vec::new() })
+    }
+}
+
+fn group(id: u32, period_s: u64) -> Group {
+    let column = Column { target: 0, metric: Metric::Uptime, instance: 0, label: String::new() };
+    Group {
+        id,
+        layout: 1,
+        period: Duration::from_secs(period_s),
+        timeout: Duration::from_millis(400),
+        probe: ProbeKind::Host,
+        columns: vec![column],
+    }
+}
+
+fn plan(version: u64, groups: Vec<Group>) -> Plan {
+    Plan { version, groups }
+}
+
+struct Bench {
+    clock: Arc<TestClock>,
+    metrics: Arc<Metrics>,
+    records: Arc<Mutex<Vec<NewRecord>>>,
+    built: Arc<AtomicU32>,
+    runner: Runner,
+}
+
+impl Bench {
+    /// `act(group, round)` scripts each group's rounds, numbered over rebuilt probes.
+    fn new(act: impl Fn(u32, u32) -> Act + Send + Sync + 'static) -> Self {
+        let clock = Arc::new(TestClock { start: Instant::now(), asleep: AtomicU64::new(0) });
+        let metrics = Arc::new(Metrics::new());
+        let records = Arc::new(Mutex::new(Vec::new()));
+        let built = Arc::new(AtomicU32::new(0));
+        let act = Arc::new(act);
+        let rounds = Mutex::new(HashMap::<u32, Arc<AtomicU32>>::new());
+        let (probe_clock, count) = (Arc::clone(&clock), Arc::clone(&built));
+        let build: Builder = Box::new(move |group| {
+            count.fetch_add(1, Relaxed);
+            let round = Arc::clone(rounds.lock().unwrap().entry(group.id).or_default());
+            let (id, act, clock) = (group.id, Arc::clone(&act), Arc::clone(&probe_clock));
+            Ok(Box::new(Scripted { clock, act: Arc::new(move |n| act(id, n)), round }))
+        });
+        let kept = Arc::clone(&records);
+        let sink: Sink = Box::new(move |record| {
+            kept.lock().unwrap().push(record);
+            Ok(())
+        });
+        let (shared_clock, shared_metrics) = (Arc::clone(&clock), Arc::clone(&metrics));
+        let shared = Shared::new(shared_clock, shared_metrics, [1; 16], (build, sink), (64, 1_000));
+        Self { clock, metrics, records, built, runner: Runner::new(shared) }
+    }
+
+    fn samples(&self, id: u32) -> Vec<NewRecord> {
+        let records = self.records.lock().unwrap();
+        let mine = |record: &&NewRecord| {
+            record.kind == proto::KIND_SAMPLES
+                && proto::samples::header(&record.payload).unwrap().group == id
+        };
+        records.iter().filter(mine).cloned().collect()
+    }
+
+    fn gaps(&self) -> Vec<Gap> {
+        self.runner.declare();
+        let records = self.records.lock().unwrap();
+        let events = records.iter().filter(|record| record.kind == proto::KIND_EVENT);
+        events
+            .filter_map(|record| match v1::Event::decode(&*record.payload).unwrap().event {
+                Some(Event::Gap(gap)) => Some(gap),
+                _ => None,
+            })
+            .collect()
+    }
+
+    async fn pass(&self, seconds: u64) {
+        sleep(Duration::from_secs(seconds)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_group_keeps_its_period() {
+    let mut bench = Bench::new(|_, _| Act::Answer);
+    bench.runner.apply(plan(1, vec![group(1, 1), group(2, 10)])).unwrap();
+    bench.pass(100).await;
+    assert!((98..=101).contains(&bench.samples(1).len()));
+    assert!((10..=11).contains(&bench.samples(2).len()));
+    assert_eq!(bench.gaps(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_hanging_group_delays_no_other_and_is_declared() {
+    let mut bench = Bench::new(|group, _| if group == 1 { Act::Hang } else { Act::Answer });
+    bench.runner.apply(plan(1, vec![group(1, 10), group(2, 10)])).unwrap();
+    bench.pass(60).await;
+    assert_eq!(bench.samples(1).len(), 0);
+    assert!((6..=7).contains(&bench.samples(2).len()));
+    let gaps = bench.gaps();
+    let rounds: u64 = gaps.iter().map(|gap| gap.rounds).sum();
+    assert!((6..=7).contains(&rounds));
+    assert!(gaps.iter().all(|gap| gap.group == 1 && gap.reason() == GapReason::GapOverload));
+    assert_eq!(bench.metrics.missed(), rounds);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_contained_declared_and_tried_again_ever_more_rarely() {
+    let mut bench =
+        Bench::new(|group, n| if group == 1 && n < 4 { Act::Panic } else { Act::Answer });
+    bench.runner.apply(plan(1, vec![group(1, 10), group(2, 10)])).unwrap();
+    bench.pass(60).await;
+    assert_eq!(bench.samples(1).len(), 0);
+    assert!((6..=7).contains(&bench.samples(2).len()));
+    // 10 + 20 + 40 + 80 s of rest, and then it answers.
+    bench.pass(300).await;
+    assert!(bench.samples(1).len() > 5);
+    let gaps = bench.gaps();
+    assert_eq!(gaps.iter().map(|gap| gap.rounds).sum::<u64>(), 4);
+    assert!(gaps.iter().all(|gap| gap.reason() == GapReason::GapDeviceSkipped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_confirmed_after_one_and_two_seconds_at_once_on_the_disk() {
+    let mut bench = Bench::new(|_, n| if n == 2 { Act::Change } else { Act::Answer });
+    bench.runner.apply(plan(1, vec![group(1, 60)])).unwrap();
+    bench.pass(240).await;
+    let samples = bench.samples(1);
+    let urgent: Vec<bool> = samples.iter().map(|record| record.urgent).collect();
+    assert_eq!(urgent[..5], [false, false, true, true, true]);
+    assert!(urgent[5..].iter().all(|urgent| !urgent));
+    let at = |n: usize| samples[n].boot_ns;
+    assert_eq!(at(3) - at(2), S);
+    assert_eq!(at(4) - at(3), S);
+    assert_eq!(at(5) - at(2), 60 * S);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sleep_of_the_machine_is_declared_once_and_nothing_is_bunched() {
+    let mut bench = Bench::new(|_, _| Act::Answer);
+    bench.runner.apply(plan(1, vec![group(1, 10), group(2, 10)])).unwrap();
+    bench.pass(35).await;
+    let before = bench.samples(1).len();
+    bench.clock.asleep.fetch_add(8 * 3_600 * S, Relaxed);
+    bench.pass(35).await;
+    assert!(bench.samples(1).len() - before <= 5);
+    let gaps = bench.gaps();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!((gaps[0].reason(), gaps[0].group), (GapReason::GapSuspended, 0));
+    assert!((2 * 2_878..=2 * 2_880).contains(&gaps[0].rounds), "{}", gaps[0].rounds);
+    assert_eq!(gaps[0].from_wall_ns, i64::try_from(gaps[0].from_boot_ns).unwrap() + 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_plan_leaves_unchanged_groups_alone() {
+    let mut bench = Bench::new(|_, _| Act::Answer);
+    bench.runner.apply(plan(1, vec![group(1, 10), group(2, 10), group(3, 10)])).unwrap();
+    assert_eq!(bench.built.load(Relaxed), 3);
+    bench.pass(30).await;
+    let mut changed = group(2, 10);
+    changed.layout = 2;
+    bench.runner.apply(plan(2, vec![group(1, 10), changed])).unwrap();
+    assert_eq!(bench.built.load(Relaxed), 4);
+    let (one, three) = (bench.samples(1), bench.samples(3).len());
+    bench.pass(30).await;
+    assert_eq!(bench.samples(3).len(), three, "a removed group is measured no more");
+    let samples = bench.samples(1);
+    let last = one.last().unwrap().boot_ns;
+    assert_eq!(samples[one.len()].boot_ns - last, 10 * S, "its period is undisturbed");
+    assert_eq!(bench.metrics.plan_version.get(), 2);
+    assert_eq!(bench.metrics.plan_groups.get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_can_not_be_built_changes_nothing() {
+    let mut bench = Bench::new(|_, _| Act::Answer);
+    bench.runner.apply(plan(1, vec![group(1, 10)])).unwrap();
+    let shared = Arc::get_mut(&mut bench.runner.shared);
+    assert!(shared.is_none(), "the group's task holds it");
+    let refuse: Builder = Box::new(|_| Err(BuildError::Name("anything".to_owned())));
+    let sink: Sink = Box::new(|_| Ok(()));
+    let clock: Arc<dyn Clock> = bench.clock.clone();
+    let shared = Shared::new(clock, Arc::clone(&bench.metrics), [1; 16], (refuse, sink), (1, 1));
+    let mut other = Runner::new(shared);
+    let error = other.apply(plan(5, vec![group(4, 10)])).unwrap_err();
+    assert!(error.to_string().starts_with("group 4: "), "{error}");
+    assert!(other.running.is_empty());
+    bench.pass(30).await;
+    assert!(bench.samples(1).len() >= 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_spool_is_declared_when_there_is_room_again() {
+    let room = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let clock = Arc::new(TestClock { start: Instant::now(), asleep: AtomicU64::new(0) });
+    let (probe_clock, is_room) = (Arc::clone(&clock), Arc::clone(&room));
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&kept);
+    let build: Builder = Box::new(move |_| {
+        let (clock, round) = (Arc::clone(&probe_clock), Arc::default());
+        Ok(Box::new(Scripted { clock, act: Arc::new(|_| Act::Answer), round }))
+    });
+    let sink: Sink = Box::new(move |record| {
+        if !is_room.load(Relaxed) {
+            return Err(SpoolError::Full);
+        }
+        into.lock().unwrap().push(record);
+        Ok(())
+    });
+    let metrics = Arc::new(Metrics::new());
+    let shared = Shared::new(clock, Arc::clone(&metrics), [1; 16], (build, sink), (1, 1_000));
+    let mut runner = Runner::new(shared);
+    runner.apply(plan(1, vec![group(1, 10)])).unwrap();
+    sleep(Duration::from_secs(25)).await;
+    runner.declare();
+    room.store(true, Relaxed);
+    runner.declare();
+    let events = kept.lock().unwrap().len();
+    assert!(events >= 2, "{events}");
+    assert!(metrics.records_refused.get() >= 4);
+}

@@ -1,0 +1,602 @@
+//! One session over one connection.
+
+use std::{collections::VecDeque, error::Error, time::Duration};
+
+use proto::{
+    limits,
+    records::Encoder,
+    v1::{self, agent_link_client::AgentLinkClient, down, lane_resume::Action, up},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, Streaming, transport::Channel};
+
+use super::{
+    ANSWER_TIMEOUT, Lasting, PlanState, Uplink,
+    retry::Ended,
+    sender::{Pick, ResumeError, Sender, Verdict},
+};
+use crate::{
+    clock::{ServerClock, StepWatch},
+    platform,
+    spool::{AckOutcome, LaneStatus, ReadRequest, SpoolStatus, worker::SpoolError},
+    wire,
+};
+
+/// Time between two heartbeats, more or less a tenth.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A connection is made anew after this long, more or less a fifth: both sides look at the
+/// certificates again.
+const MAX_AGE: Duration = Duration::from_hours(1);
+/// Longest time that something sent waits for its acknowledgement.
+const ACK_TIMEOUT: Duration = Duration::from_mins(2);
+/// Longest silence of the collector, which answers each heartbeat.
+const SILENCE: Duration = Duration::from_mins(1);
+/// Messages that may stand between this loop and the transport: a live record waits for these.
+const OUTGOING: usize = 1;
+/// Largest message that is read: a configuration, and room around it.
+const MAX_DOWN_BYTES: usize = limits::MAX_CONFIG_BYTES + (64 << 10);
+/// Rest after the spool had no room for a request.
+const SPOOL_REST: Duration = Duration::from_millis(100);
+/// Longest wait for the goodbye to leave.
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(800);
+/// Heartbeats whose answer may still come.
+const MAX_ASKED: usize = 8;
+/// Renumbered epochs in one [`EPOCH_WINDOW`]: more would be a loop, and each costs a rewrite.
+const MAX_NEW_EPOCHS: usize = 4;
+/// See [`MAX_NEW_EPOCHS`].
+const EPOCH_WINDOW: Duration = Duration::from_mins(10);
+
+/// Counts the epochs that the collector asked for.
+#[derive(Debug, Default)]
+pub(super) struct EpochGuard {
+    made: VecDeque<Instant>,
+}
+
+impl EpochGuard {
+    /// Whether one more is reasonable; then it is counted.
+    fn admit(&mut self, now: Instant) -> bool {
+        self.made.retain(|at| now.duration_since(*at) < EPOCH_WINDOW);
+        let fine = self.made.len() < MAX_NEW_EPOCHS;
+        if fine {
+            self.made.push_back(now);
+        }
+        fine
+    }
+}
+
+/// Why a session ended, beside what [`Ended`] says.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error("the collector ended the session: {}", .0.message().escape_debug())]
+    Status(#[source] Box<Status>),
+    #[error("the collector closed the session")]
+    Closed,
+    #[error("the collector does not answer {0}")]
+    Silent(&'static str),
+    #[error("the collector breaks the protocol: {0}")]
+    Protocol(&'static str),
+    #[error("the collector's answer can not be used")]
+    Resume(#[from] ResumeError),
+    #[error("cannot use the spool")]
+    Spool(#[from] SpoolError),
+    #[error("cannot encode records")]
+    Encode(#[source] proto::records::RecordsError),
+    #[error("cannot start a new epoch")]
+    Epoch(#[source] std::io::Error),
+    #[error("the spool does not give what it holds")]
+    Stalled,
+}
+
+/// What stopped the loop.
+enum Stop {
+    Asked,
+    Renew,
+    Away(v1::GoAway),
+    Error(SessionError),
+}
+
+impl From<SessionError> for Stop {
+    fn from(error: SessionError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<SpoolError> for Stop {
+    fn from(error: SpoolError) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl From<ResumeError> for Stop {
+    fn from(error: ResumeError) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// Runs a session. The flag says whether the collector accepted this identity.
+pub(super) async fn run(
+    uplink: &Uplink,
+    lasting: &mut Lasting,
+    channel: Channel,
+    is_next: bool,
+    stop: &CancellationToken,
+) -> (Ended, bool) {
+    let started = Instant::now();
+    let mut accepted = false;
+    let opening = open(uplink, lasting, channel);
+    let opened = tokio::select! {
+        () = stop.cancelled() => return (Ended::Renew, false),
+        opened = opening => opened,
+    };
+    let ended = match opened {
+        Ok(mut session) => {
+            accepted = true;
+            if is_next && let Err(error) = uplink.keyring.promote() {
+                tracing::error!(error = &error as &dyn Error, "the renewed identity stays aside");
+            }
+            session.go(stop).await
+        }
+        Err(ended) => ended,
+    };
+    let ended = match ended {
+        Stop::Asked | Stop::Renew => Ended::Renew,
+        Stop::Away(away) => {
+            let reason = away.reason.escape_debug().to_string();
+            tracing::info!(reason, refused = away.refused, "the collector sends this agent away");
+            let ms = |ms: u32| Duration::from_millis(ms.into());
+            if away.refused {
+                Ended::Refused
+            } else {
+                Ended::Away { min: ms(away.retry_min_ms), spread: ms(away.retry_spread_ms) }
+            }
+        }
+        Stop::Error(error) => {
+            let refused = matches!(&error, SessionError::Status(status)
+                if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied));
+            if matches!(error, SessionError::Protocol(_) | SessionError::Resume(_)) {
+                uplink.metrics.protocol_errors.inc();
+            }
+            tracing::warn!(error = &error as &dyn Error, "the session with the collector ended");
+            if refused { Ended::Refused } else { Ended::Failed(started.elapsed()) }
+        }
+    };
+    (ended, accepted)
+}
+
+struct Session<'a> {
+    uplink: &'a Uplink,
+    up: mpsc::Sender<v1::Up>,
+    down: Streaming<v1::Down>,
+    sender: Sender,
+    encoder: Encoder,
+    held: bool,
+    server_clock: ServerClock,
+    /// Boot times of the questions that the collector may still answer.
+    asked: VecDeque<u64>,
+    heard: Instant,
+    /// When what is in flight began to wait without any acknowledgement.
+    waiting_since: Option<Instant>,
+    heartbeat_due: bool,
+    report: Option<v1::ConfigStatus>,
+    /// Nothing is read or sent before.
+    rest_until: Instant,
+    steps: StepWatch,
+}
+
+fn message(message: up::Message) -> v1::Up {
+    v1::Up { message: Some(message) }
+}
+
+/// Says hello and takes the answer.
+async fn open<'a>(
+    uplink: &'a Uplink,
+    lasting: &mut Lasting,
+    channel: Channel,
+) -> Result<Session<'a>, Stop> {
+    let lanes = uplink.spool.status().borrow().lanes.clone();
+    let asked = uplink.clock.boot_ns();
+    let hello = v1::Hello {
+        protocol_min: limits::PROTOCOL,
+        protocol_max: limits::PROTOCOL,
+        instance_id: lasting.instance_id.to_vec(),
+        machine_fingerprint: lasting.fingerprint.clone(),
+        boot_tag: uplink.clock.boot_tag(),
+        boot_ns: asked,
+        wall_ns: uplink.clock.wall_ns(),
+        lanes: lanes.iter().map(wire::lane_state).collect(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        config_applied: uplink.plan_state.borrow().applied,
+        surroundings: uplink.surroundings.borrow().clone(),
+    };
+    let (up, outgoing) = mpsc::channel(OUTGOING);
+    let silent = || SessionError::Silent("the hello");
+    // The queue is empty: this does not wait.
+    up.send(message(up::Message::Hello(hello))).await.map_err(|_| SessionError::Closed)?;
+    let mut client = AgentLinkClient::new(channel)
+        .max_decoding_message_size(MAX_DOWN_BYTES)
+        .max_encoding_message_size(limits::MAX_MESSAGE_BYTES);
+    let answer = timeout(ANSWER_TIMEOUT, client.session(ReceiverStream::new(outgoing)))
+        .await
+        .map_err(|_| silent())?
+        .map_err(status)?;
+    let mut down = answer.into_inner();
+    let first =
+        timeout(ANSWER_TIMEOUT, down.message()).await.map_err(|_| silent())?.map_err(status)?;
+    let ok = match first.ok_or(SessionError::Closed)?.message {
+        Some(down::Message::Ok(ok)) => ok,
+        Some(down::Message::Away(away)) => return Err(Stop::Away(away)),
+        Some(_) | None => return Err(SessionError::Protocol("it does not answer the hello").into()),
+    };
+    if ok.protocol != limits::PROTOCOL {
+        return Err(SessionError::Protocol("it chose another version").into());
+    }
+    let held = resume(uplink, lasting, &lanes, &ok.lanes).await?;
+    let sender = Sender::new(&lanes, &ok.lanes, ok.credit)?;
+    uplink.metrics.sessions.inc();
+    uplink.metrics.connected.set(1);
+    uplink.metrics.held.set(held.into());
+    tracing::info!(site = %ok.site_name.escape_debug(), held, "connected to the collector");
+    let now = Instant::now();
+    let mut session = Session {
+        uplink,
+        up,
+        down,
+        sender,
+        encoder: Encoder::new(),
+        held,
+        server_clock: ServerClock::default(),
+        asked: VecDeque::from([asked]),
+        heard: now,
+        waiting_since: None,
+        heartbeat_due: false,
+        report: uplink.plan_state.borrow().report.clone(),
+        rest_until: now,
+        steps: StepWatch::new(&*uplink.clock),
+    };
+    if let Some(time) = ok.time {
+        session.time(&time);
+    }
+    Ok(session)
+}
+
+fn status(status: Status) -> SessionError {
+    SessionError::Status(Box::new(status))
+}
+
+/// Tells the spool where the collector stands; true when this agent is to hold its records.
+async fn resume(
+    uplink: &Uplink,
+    lasting: &mut Lasting,
+    lanes: &[LaneStatus],
+    resumes: &[v1::LaneResume],
+) -> Result<bool, Stop> {
+    let action = |resume: &v1::LaneResume| Action::try_from(resume.action);
+    let mut rolled_back = false;
+    for resume in resumes.iter().filter(|resume| action(resume) == Ok(Action::NewEpoch)) {
+        let known = lanes.iter().find(|l| (l.lane, l.epoch) == (resume.lane, resume.epoch));
+        let Some(lane) = known else {
+            return Err(SessionError::Protocol("it wants a new epoch of an unknown lane").into());
+        };
+        if !lasting.new_epochs.admit(Instant::now()) {
+            return Err(SessionError::Protocol("it wants new epochs without end").into());
+        }
+        // What was acknowledged in this run is there for sure. Numbers of earlier runs are those
+        // that the collector has, when it has them: this run's own were given after the roll-back.
+        let confirmed = resume.contig_upto.min(lane.run_first_seq.saturating_sub(1));
+        let confirmed = confirmed.max(lane.contig_upto);
+        let confirmed = match confirmed {
+            0 => Vec::new(),
+            to => vec![v1::Range { from: 1, to }],
+        };
+        let new = uplink.spool.new_epoch(lane.lane, lane.epoch, confirmed).await?;
+        let new = new.map_err(SessionError::Epoch)?;
+        tracing::warn!(lane = lane.lane, old = lane.epoch, new, "rolled back: a new epoch begins");
+        rolled_back = true;
+    }
+    if rolled_back {
+        return Err(Stop::Renew);
+    }
+    if resumes.iter().any(|resume| action(resume) == Ok(Action::Hold)) {
+        tracing::warn!("another machine uses this identity: records are kept and not sent");
+        return Ok(true);
+    }
+    for resume in resumes {
+        let above = resume.above.clone();
+        let told =
+            uplink.spool.resume(resume.lane, resume.epoch, resume.contig_upto, above).await?;
+        if told == AckOutcome::BeyondHead {
+            return Err(ResumeError::Beyond.into());
+        }
+    }
+    Ok(false)
+}
+
+/// A wait of about `duration`, more or less a share of it, so that agents do not beat in step.
+fn about(duration: Duration, share: f64) -> Duration {
+    let draw: f64 = rand::random();
+    duration.mul_f64(1.0 - share + 2.0 * share * draw)
+}
+
+impl Session<'_> {
+    async fn go(&mut self, stop: &CancellationToken) -> Stop {
+        let mut spool = self.uplink.spool.status();
+        let mut plans = self.uplink.plan_state.clone();
+        let old = Instant::now() + about(MAX_AGE, 0.2);
+        let mut beat = Instant::now() + about(HEARTBEAT, 0.5);
+        self.sender.update(&spool.borrow_and_update().lanes);
+        loop {
+            let pick = if self.held { None } else { self.sender.next() };
+            let has_message = self.heartbeat_due || self.report.is_some();
+            let now = Instant::now();
+            let rests = now < self.rest_until;
+            let late = self.deadline();
+            let turn = tokio::select! {
+                biased;
+                () = stop.cancelled() => return self.goodbye().await,
+                message = self.down.message() => match message {
+                    Ok(Some(message)) => self.hear(message).await,
+                    Ok(None) => Err(SessionError::Closed.into()),
+                    Err(error) => Err(status(error).into()),
+                },
+                changed = spool.changed() => {
+                    self.spool_changed(changed, &spool.borrow_and_update())
+                }
+                changed = plans.changed() => self.plan_changed(changed, &plans.borrow_and_update()),
+                () = sleep_until(beat) => {
+                    beat = Instant::now() + about(HEARTBEAT, 0.1);
+                    self.heartbeat_due = true;
+                    self.watch_clock();
+                    Ok(())
+                }
+                () = sleep_until(old) => Err(Stop::Renew),
+                () = sleep_until(late) => Err(SessionError::Silent("what was sent").into()),
+                room = self.up.clone().reserve_owned(), if has_message || (pick.is_some() && !rests) => {
+                    let room = room.map_err(|_closed| SessionError::Closed.into());
+                    match room {
+                        Ok(room) => self.fill(room, pick.filter(|_| !has_message)).await,
+                        Err(closed) => Err(closed),
+                    }
+                }
+                () = sleep_until(self.rest_until), if rests && pick.is_some() => Ok(()),
+            };
+            if let Err(stop) = turn {
+                return stop;
+            }
+            let (bytes, _) = self.sender.in_flight();
+            self.uplink.metrics.in_flight_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// When to give the connection up.
+    fn deadline(&self) -> Instant {
+        let silent = self.heard + SILENCE;
+        self.waiting_since.map_or(silent, |since| silent.min(since + ACK_TIMEOUT))
+    }
+
+    fn spool_changed(
+        &mut self,
+        changed: Result<(), watch::error::RecvError>,
+        status: &SpoolStatus,
+    ) -> Result<(), Stop> {
+        changed.map_err(|_| SpoolError::Stopped)?;
+        self.sender.update(&status.lanes);
+        Ok(())
+    }
+
+    fn plan_changed(
+        &mut self,
+        changed: Result<(), watch::error::RecvError>,
+        state: &PlanState,
+    ) -> Result<(), Stop> {
+        // The other side ends with the agent.
+        changed.map_err(|_| Stop::Asked)?;
+        self.report.clone_from(&state.report);
+        Ok(())
+    }
+
+    fn watch_clock(&mut self) {
+        let clock = &*self.uplink.clock;
+        let Some(step_ns) = self.steps.step(clock) else { return };
+        tracing::warn!(step_ms = step_ns / 1_000_000, "the wall clock was set");
+        let event = v1::event::Event::ClockStep(v1::ClockStep { step_ns });
+        if self.uplink.spool.try_append(wire::event_record(event, clock)).is_err() {
+            self.uplink.metrics.records_refused.inc();
+        }
+    }
+
+    fn next_message(&mut self) -> Option<v1::Up> {
+        if let Some(report) = self.report.take() {
+            return Some(message(up::Message::Config(report)));
+        }
+        if !std::mem::take(&mut self.heartbeat_due) {
+            return None;
+        }
+        let (clock, metrics) = (&*self.uplink.clock, &self.uplink.metrics);
+        let spool = self.uplink.spool.status().borrow().clone();
+        let offset = self.server_clock.offset_ns(clock);
+        let boot_ns = clock.boot_ns();
+        if self.asked.len() == MAX_ASKED {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(boot_ns);
+        Some(message(up::Message::Heartbeat(v1::Heartbeat {
+            boot_ns,
+            wall_ns: clock.wall_ns(),
+            lanes: spool.lanes.iter().map(wire::lane_state).collect(),
+            spool_degraded: spool.degraded,
+            rss_bytes: platform::resident_bytes().unwrap_or(0),
+            cpu_ms: u64::try_from(platform::cpu_time().as_millis()).unwrap_or(u64::MAX),
+            probe_lag_p95_ms: metrics.lag_p95_ms(),
+            skipped_rounds: metrics.missed(),
+            clock_offset_ns: offset.map_or(0, |(offset, _)| offset),
+            // No offset at all is one that may be wrong by anything.
+            clock_error_ns: offset.map_or(u64::MAX, |(_, error)| error),
+            config_applied: self.uplink.plan_state.borrow().applied,
+        })))
+    }
+
+    /// Sends what `pick` says, or without one the message that is due.
+    async fn fill(
+        &mut self,
+        room: mpsc::OwnedPermit<v1::Up>,
+        pick: Option<Pick>,
+    ) -> Result<(), Stop> {
+        if let Some(pick) = pick {
+            return self.send(room, &pick).await;
+        }
+        if let Some(message) = self.next_message() {
+            room.send(message);
+        }
+        Ok(())
+    }
+
+    /// Reads what `pick` says and sends it.
+    async fn send(&mut self, room: mpsc::OwnedPermit<v1::Up>, pick: &Pick) -> Result<(), Stop> {
+        let request = ReadRequest {
+            lane: pick.lane,
+            epoch: pick.epoch,
+            from_seq: pick.from,
+            upto_seq: pick.upto,
+            max_bytes: pick.max_bytes,
+            max_records: pick.max_records,
+        };
+        let batch = match self.uplink.spool.read(request).await {
+            Ok(batch) => batch,
+            Err(SpoolError::Full) => {
+                self.rest_until = Instant::now() + SPOOL_REST;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if batch.records.is_empty() && batch.next_seq <= pick.from {
+            // Gone between the spool's last word and now, unless its next word says otherwise.
+            let lanes = self.uplink.spool.status().borrow().lanes.clone();
+            self.sender.update(&lanes);
+            return if self.sender.next().as_ref() == Some(pick) {
+                Err(SessionError::Stalled.into())
+            } else {
+                Ok(())
+            };
+        }
+        let records: Vec<_> = batch.records.into_iter().map(wire::wire_record).collect();
+        self.sender.read(pick, batch.next_seq);
+        if records.is_empty() {
+            return Ok(());
+        }
+        let encoded = self.encoder.encode(pick.lane, pick.epoch, pick.channel, &records);
+        let encoded = encoded.map_err(SessionError::Encode)?;
+        let bytes = encoded.body.len();
+        self.sender.sent(pick, records.iter().map(|record| record.seq), bytes);
+        self.waiting_since.get_or_insert_with(Instant::now);
+        self.uplink.metrics.records_sent.inc_by(records.len() as u64);
+        self.uplink.metrics.bytes_sent.inc_by(bytes as u64);
+        room.send(message(up::Message::Records(encoded)));
+        if let Some(cap) = self.uplink.upload_bytes_per_s {
+            let pause = Duration::from_secs_f64(bytes as f64 / cap as f64);
+            self.rest_until = self.rest_until.max(Instant::now()) + pause;
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, message: v1::Down) -> Result<(), Stop> {
+        self.heard = Instant::now();
+        match message.message {
+            Some(down::Message::Ack(ack)) => self.ack(ack).await,
+            Some(down::Message::Credit(credit)) => {
+                self.sender.grant(credit);
+                Ok(())
+            }
+            Some(down::Message::Time(time)) => {
+                self.time(&time);
+                Ok(())
+            }
+            Some(down::Message::Config(config)) => {
+                self.offer(config);
+                Ok(())
+            }
+            Some(down::Message::Away(away)) => Err(Stop::Away(away)),
+            Some(down::Message::Ok(_)) => {
+                Err(SessionError::Protocol("it answers the hello twice").into())
+            }
+            // A newer collector may say what this agent does not know.
+            None => Ok(()),
+        }
+    }
+
+    async fn ack(&mut self, ack: v1::Ack) -> Result<(), Stop> {
+        for rejected in &ack.rejected {
+            self.uplink.metrics.records_rejected.inc();
+            let reason = rejected.reason.chars().take(200).collect::<String>();
+            let reason = reason.escape_debug().to_string();
+            tracing::debug!(lane = ack.lane, sequence = rejected.seq, reason, "record rejected");
+        }
+        match self.sender.acked(&ack) {
+            Verdict::Taken => {}
+            Verdict::Ignored(why) => {
+                self.uplink.metrics.acks_ignored.inc();
+                tracing::warn!(lane = ack.lane, why, "an acknowledgement is ignored");
+                return Ok(());
+            }
+        }
+        self.uplink.metrics.acks.inc();
+        let told = self.uplink.spool.acked(ack.lane, ack.epoch, ack.contig_upto, ack.above).await;
+        match told {
+            // An unknown epoch has just drained; when the queue is full, the next one says the same.
+            Ok(AckOutcome::Applied | AckOutcome::Unknown) | Err(SpoolError::Full) => {}
+            Ok(AckOutcome::BeyondHead) => {
+                self.uplink.metrics.acks_ignored.inc();
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let idle = self.sender.in_flight() == (0, 0);
+        self.waiting_since = if idle { None } else { Some(Instant::now()) };
+        Ok(())
+    }
+
+    fn time(&mut self, time: &v1::TimeReply) {
+        let Some(at) = self.asked.iter().position(|asked| *asked == time.agent_boot_ns) else {
+            return;
+        };
+        // An answer counts once, and those before it will not come.
+        self.asked.drain(..=at);
+        let clock = &*self.uplink.clock;
+        let (received, sent) = (time.received_wall_ns, time.sent_wall_ns);
+        self.server_clock.take(time.agent_boot_ns, clock.boot_ns(), received, sent);
+        if let Some((offset, error)) = self.server_clock.offset_ns(clock) {
+            self.uplink.metrics.clock_offset.set(offset as f64 / 1e9);
+            self.uplink.metrics.clock_error.set(error as f64 / 1e9);
+        }
+        if let Some(now) = self.server_clock.server_ns(clock.boot_ns()) {
+            self.uplink.tls_time.server_said(now / 1_000_000_000);
+        }
+    }
+
+    /// Hands a plan over to be applied; what became of it comes back through the plan's state.
+    fn offer(&mut self, config: v1::Config) {
+        let version = config.version;
+        if self.uplink.plans.try_send(config).is_err() {
+            let reason = "another configuration is being applied".to_owned();
+            self.report = Some(v1::ConfigStatus { version, applied: false, reason });
+        }
+    }
+
+    async fn goodbye(&mut self) -> Stop {
+        let bye = message(up::Message::Goodbye(v1::Goodbye { reason: "stopped".to_owned() }));
+        let leave = async {
+            if self.up.send(bye).await.is_ok() {
+                // The stream ends behind the goodbye; the collector's end says that it was heard.
+                self.up = mpsc::channel(1).0;
+                while let Ok(Some(_)) = self.down.message().await {}
+            }
+        };
+        if timeout(GOODBYE_TIMEOUT, leave).await.is_err() {
+            tracing::debug!("the collector did not answer the goodbye");
+        }
+        Stop::Asked
+    }
+}

@@ -1,0 +1,183 @@
+use super::*;
+
+fn icmp(targets: usize) -> v1::Group {
+    let targets: Vec<String> =
+        (0..targets).map(|n| format!("10.0.{}.{}", n / 256, n % 256)).collect();
+    let column = v1::Column {
+        target: 0,
+        metric: Metric::IcmpOutcome as i32,
+        instance: 0,
+        label: String::new(),
+    };
+    v1::Group {
+        id: 1,
+        layout: 1,
+        period_ms: 10_000,
+        timeout_ms: 1_000,
+        columns: vec![column],
+        probe: Some(Probe::Icmp(v1::IcmpProbe {
+            targets,
+            count: 5,
+            spacing_ms: 20,
+            payload_bytes: 56,
+        })),
+    }
+}
+
+fn config(groups: Vec<v1::Group>) -> v1::Config {
+    v1::Config { version: 7, groups, references: Vec::new() }
+}
+
+fn changed(change: impl FnOnce(&mut v1::Group)) -> String {
+    let mut group = icmp(2);
+    change(&mut group);
+    match plan(&config(vec![group])) {
+        Ok(plan) => panic!("taken: {plan:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_configuration_becomes_a_plan_by_ascending_id() {
+    let mut other = icmp(1);
+    other.id = 9;
+    let plan = plan(&config(vec![other, icmp(2)])).unwrap();
+    assert_eq!(plan.version, 7);
+    assert_eq!(plan.groups.iter().map(|group| group.id).collect::<Vec<_>>(), [1, 9]);
+    assert_eq!(plan.groups[0].period, Duration::from_secs(10));
+    assert_eq!(plan.groups[0].columns[0].metric, Metric::IcmpOutcome);
+}
+
+#[test]
+fn each_figure_is_taken_at_its_limit_and_refused_beyond() {
+    type Change = fn(&mut v1::Group, u32);
+    type Burst = fn(&mut v1::IcmpProbe, u32);
+    let burst = |group: &mut v1::Group, change: fn(&mut v1::IcmpProbe, u32), n: u32| {
+        if let Some(Probe::Icmp(probe)) = &mut group.probe {
+            change(probe, n);
+        }
+    };
+    let period: Change = |group, n| {
+        group.period_ms = n;
+        group.timeout_ms = group.timeout_ms.min(500);
+    };
+    let timeout: Change = |group, n| {
+        group.timeout_ms = n;
+        if let Some(Probe::Icmp(probe)) = &mut group.probe {
+            probe.count = 1;
+        }
+    };
+    for (change, least, most) in [(period, MIN_PERIOD_MS, MAX_PERIOD_MS), (timeout, 1, 9_999)] {
+        for (value, taken) in [(least, true), (most, true), (least - 1, false), (most + 1, false)] {
+            let mut group = icmp(1);
+            change(&mut group, value);
+            assert_eq!(plan(&config(vec![group])).is_ok(), taken, "{value}");
+        }
+    }
+    let counts: [(Burst, u32, u32); 2] = [
+        (|probe, n| (probe.count, probe.spacing_ms) = (n, 0), 1, MAX_COUNT.into()),
+        (|probe, n| probe.payload_bytes = n, 0, MAX_PAYLOAD),
+    ];
+    for (change, least, most) in counts {
+        for (value, taken) in
+            [(least, true), (most, true), (least.wrapping_sub(1), false), (most + 1, false)]
+        {
+            let mut group = icmp(1);
+            burst(&mut group, change, value);
+            assert_eq!(plan(&config(vec![group])).is_ok(), taken, "{value}");
+        }
+    }
+}
+
+#[test]
+fn numbers_of_things_are_bounded() {
+    assert!(plan(&config(vec![icmp(MAX_TARGETS)])).is_ok());
+    assert!(plan(&config(vec![icmp(MAX_TARGETS + 1)])).is_err());
+    let groups = |n: u32| (1..=n).map(|id| v1::Group { id, ..icmp(1) }).collect::<Vec<_>>();
+    let most = u32::try_from(MAX_GROUPS).unwrap();
+    assert!(plan(&config(groups(most))).is_ok());
+    assert_eq!(
+        plan(&config(groups(most + 1))).unwrap_err().to_string(),
+        "the configuration has 1001 groups, the limit is 1000"
+    );
+    let wide = |columns: usize| {
+        let mut group = icmp(1);
+        group.columns = vec![group.columns[0].clone(); columns];
+        config(vec![group])
+    };
+    assert!(plan(&wide(limits::MAX_COLUMNS)).is_ok());
+    assert!(plan(&wide(limits::MAX_COLUMNS + 1)).is_err());
+    let large =
+        v1::Config { references: vec!["x".repeat(limits::MAX_CONFIG_BYTES)], ..config(vec![]) };
+    assert!(plan(&large).unwrap_err().to_string().ends_with("bytes, the limit is 1048576"));
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_group() {
+    for (message, change) in [
+        ("group 0: its id is 0", (|g| g.id = 0) as fn(&mut v1::Group)),
+        ("group 1: its kind of probe is unknown to this agent", |g| g.probe = None),
+        ("group 1: column 0 has a metric unknown to this agent", |g| g.columns[0].metric = 9_999),
+        ("group 1: column 0 has a metric unknown to this agent", |g| g.columns[0].metric = 0),
+        ("group 1: column 0 is of target 2, but there are 2", |g| g.columns[0].target = 2),
+        ("group 1: column 0 is of target 65536, but there are 2", |g| g.columns[0].target = 65_536),
+        ("group 1: it has no columns", |g| g.columns.clear()),
+        ("group 1: its timeout in ms is 10000, which is not from 1 to 9999", |g| {
+            g.timeout_ms = 10_000;
+        }),
+        ("group 1: a round of 10000 ms does not fit the period of 10000 ms", |g| {
+            g.timeout_ms = 9_920;
+        }),
+        ("group 1: \"10.0.0.256\" is not an IP address", |g| {
+            if let Some(Probe::Icmp(probe)) = &mut g.probe {
+                probe.targets[1] = "10.0.0.256".to_owned();
+            }
+        }),
+        ("group 1: it has no targets", |g| {
+            if let Some(Probe::Icmp(probe)) = &mut g.probe {
+                probe.targets.clear();
+            }
+        }),
+        ("group 1: \"a\\u{1b}[2Jb\" is not host:port", |g| {
+            let targets = vec!["a\u{1b}[2Jb".to_owned()];
+            g.probe = Some(Probe::Tcp(v1::TcpProbe { targets }));
+        }),
+        ("group 1: \"file:///etc/passwd\" is not an http or https URL", |g| {
+            let urls = vec!["file:///etc/passwd".to_owned()];
+            g.probe = Some(Probe::Http(v1::HttpProbe { urls }));
+        }),
+        ("group 1: its community's length is 0, which is not from 1 to 255", |g| {
+            let (address, community) = ("10.0.0.1".to_owned(), String::new());
+            g.probe = Some(Probe::Snmp(v1::SnmpProbe { address, community, max_repetitions: 10 }));
+        }),
+    ] {
+        assert_eq!(changed(change), message);
+    }
+    assert_eq!(
+        plan(&config(vec![icmp(1), icmp(1)])).unwrap_err().to_string(),
+        "group 1: its id is used twice"
+    );
+}
+
+#[test]
+fn a_round_becomes_a_record_stamped_when_it_began() {
+    struct At;
+    impl Clock for At {
+        fn boot_ns(&self) -> u64 {
+            5_000
+        }
+        fn wall_ns(&self) -> i64 {
+            1_000_000
+        }
+        fn boot_tag(&self) -> u32 {
+            3
+        }
+    }
+    let group = plan(&config(vec![icmp(1)])).unwrap().groups.remove(0);
+    let round = Round { boot_ns: 4_000, cells: vec![Some(0)], changed: true, events: Vec::new() };
+    let record = sample_record(&group, &round, &At);
+    assert_eq!((record.boot_ns, record.wall_ns, record.boot_tag), (4_000, 999_000, 3));
+    assert!(record.urgent);
+    let columns = samples::decode(&record.payload).unwrap();
+    assert_eq!((columns.group, columns.times_ms, columns.cells), (1, vec![0], vec![Some(0)]));
+}
