@@ -25,6 +25,8 @@ pub use ingest::{
     declared_losses_move_the_watermark, nothing_of_a_withdrawn_agent_is_taken,
     records_are_taken_once, rolled_back_spools_are_noticed,
 };
+#[cfg(test)]
+pub(crate) use ingest::{commit, record, samples};
 pub use mails::{incidents_open_and_close_once, mails_are_sent_in_order_and_once};
 pub use people::{
     certificates_are_retired_by_newer_ones, imports_are_all_or_nothing, sites_are_kept,
