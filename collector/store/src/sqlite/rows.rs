@@ -13,9 +13,13 @@ pub(super) struct Ms(pub(super) Timestamp);
 
 impl FromSql for Ms {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Timestamp::from_millisecond(i64::column_result(value)?)
-            .map(Self)
-            .map_err(|error| FromSqlError::Other(Box::new(error)))
+        let ms = i64::column_result(value)?;
+        if ms == Timestamp::MAX.as_millisecond() {
+            // "For ever", which is not at a whole millisecond and would not be read back.
+            return Ok(Self(Timestamp::MAX));
+        }
+        let time = Timestamp::from_millisecond(ms);
+        time.map(Self).map_err(|error| FromSqlError::Other(Box::new(error)))
     }
 }
 
