@@ -52,7 +52,7 @@ pub async fn imports_are_all_or_nothing(store: &impl SiteStore) -> Result<()> {
     let twice = vec![facts(4), facts(5), facts(4)];
     let outcome = store.import_sites(twice, false).await;
     assert!(matches!(outcome, Err(StoreError::Duplicate(_))), "{outcome:?}");
-    assert_eq!(store.sites().await?, [known.clone()]);
+    assert_eq!(store.sites().await?, std::slice::from_ref(&known));
 
     assert_eq!(store.import_sites(list.clone(), false).await?, expected);
     let kept = store.sites().await?;
@@ -106,7 +106,7 @@ pub async fn tokens_are_redeemed_once(store: &(impl SiteStore + AgentStore)) -> 
     assert_eq!(answer, Redeemed::Agent(agent.clone()));
     assert_eq!(redeem("used", 7, 1, 3599 + 601).await?, refused(TokenRefusal::Used));
     assert_eq!(redeem("used", 7, 2, 3600).await?, refused(TokenRefusal::Used));
-    assert_eq!(store.agents().await?, [agent.clone()]);
+    assert_eq!(store.agents().await?, std::slice::from_ref(&agent));
 
     store.revoke_agent(agent.id, at(3700)).await?;
     assert_eq!(redeem("used", 7, 1, 3701).await?, refused(TokenRefusal::Used));

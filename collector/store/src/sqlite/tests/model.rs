@@ -62,7 +62,7 @@ impl Lane {
 
     fn progress(&self) -> (u64, Vec<SeqRange>) {
         let covered = |seq: u64| self.stored.contains_key(&seq) || self.holes.contains(&seq);
-        let contig = (1..).take_while(|seq| covered(*seq)).last().unwrap_or(0);
+        let contig = (1..1000).take_while(|seq| covered(*seq)).last().unwrap_or(0);
         let mut above: Vec<SeqRange> = Vec::new();
         for seq in (contig + 1..1000).filter(|seq| covered(*seq)) {
             match above.last_mut() {
