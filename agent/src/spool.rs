@@ -153,6 +153,14 @@ pub struct NewRecord {
     pub payload: Vec<u8>,
 }
 
+impl NewRecord {
+    /// What tells the record from any other with its number.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        proto::record_hash(self.kind, self.boot_tag, self.boot_ns, self.wall_ns, &self.payload)
+    }
+}
+
 /// A record as it was measured, read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRecord {

@@ -5,8 +5,9 @@ use std::io;
 use proto::v1::{GapReason, Loss};
 
 use super::{
-    AckOutcome, LANES, MAX_ACK_RANGES, MAX_SEGMENTS, Range, Spool,
-    format::Scan,
+    AckOutcome, LANES, MAX_ACK_RANGES, MAX_SEGMENTS, Range, Spool, events,
+    format::{self, RecordHead, Scan},
+    lane::Pending,
     losses::{Eviction, MAX_ENTRIES},
     store::no_disk,
     vfs::Space,
@@ -14,7 +15,12 @@ use super::{
 
 impl Spool {
     /// Takes what the collector says at the start of a session, which may be less than it said
-    /// before: its database was restored.
+    /// before: its database was restored. To be called for every epoch of every lane before any of
+    /// its records is read to be sent.
+    ///
+    /// A disk that lost its last writes, or a machine put back to an earlier state, gives numbers a
+    /// second time. The collector then knows numbers that were never handed out here, which is how
+    /// it shows: [`AckOutcome::BeyondHead`].
     pub fn resume(
         &mut self,
         lane: u32,
@@ -22,7 +28,19 @@ impl Spool {
         contig_upto: u64,
         above: &[Range],
     ) -> AckOutcome {
-        self.take_ack(lane, epoch, above, |_| contig_upto)
+        let outcome = self.take_ack(lane, epoch, above, |_| contig_upto);
+        let index = lane as usize;
+        if outcome == AckOutcome::Applied
+            && self.lanes[index].current().id == epoch
+            && self.losses.lanes[index].unproven_from != 0
+        {
+            // Before the first record is sent, so that a later start does not doubt what it finds.
+            self.losses.lanes[index].unproven_from = 0;
+            if let Err(error) = self.store_marks() {
+                tracing::warn!(%error, "cannot note the collector's agreement");
+            }
+        }
+        outcome
     }
 
     /// Takes an acknowledgement within a session: it never goes back.
@@ -53,7 +71,8 @@ impl Spool {
         // What is only in memory was readable, and so may be acknowledged, while degraded.
         let next = if degraded && epoch == current { next_seq } else { state.durable_next };
         let contig_upto = contig(state.contig_upto);
-        if contig_upto >= next || above.iter().any(|range| range.to >= next) {
+        let limit = state.trusted_upto.min(next - 1);
+        if contig_upto > limit || above.iter().any(|range| range.to > limit) {
             return AckOutcome::BeyondHead;
         }
         state.contig_upto = contig_upto;
@@ -99,9 +118,7 @@ impl Spool {
             .map(|at| lane.segment_end(at) - 1)
             .max();
         let mark = &mut self.losses.lanes[index];
-        if mark.epoch != current {
-            (mark.epoch, mark.freed_upto) = (current, 0);
-        }
+        mark.follow(lane.current());
         mark.freed_upto = mark.freed_upto.max(upto.unwrap_or(0));
     }
 
@@ -204,16 +221,58 @@ impl Spool {
 
     /// Removes the lane's oldest segment, and tells: counted first, then unlinked, then declared.
     fn evict_oldest(&mut self, index: usize) -> io::Result<()> {
-        if self.losses.evictions.len() >= MAX_ENTRIES {
-            self.store_marks()?;
-            if self.losses.evictions.len() >= MAX_ENTRIES {
+        let entry = self.weigh_oldest(index)?;
+        // An eviction of the same lane whose LOSS is not written yet takes this one in.
+        let before = self.losses.evictions.clone();
+        let open = before.last().filter(|last| {
+            let told_by = |record: &Pending| record.head.seq == last.told_by;
+            (last.lane, last.epoch) == (entry.lane, entry.epoch)
+                && self.lanes[0].pending.iter().any(told_by)
+        });
+        let told = match open {
+            _ if entry.records == 0 => None,
+            Some(last) => {
+                self.losses.evictions.pop();
+                Some(last.joined_by(&entry))
+            }
+            None if before.len() >= MAX_ENTRIES => {
                 return Err(io::Error::other("earlier evictions are not declared yet"));
             }
+            None => Some(entry),
+        };
+        let marks = self.losses.lanes;
+        self.note_freed(index, 1);
+        self.losses.evictions.extend(told);
+        self.losses.lanes[index].evicted_records += entry.records;
+        self.losses.lanes[index].evicted_samples += entry.samples;
+        if let Err(error) = self.store_marks() {
+            self.losses.evictions = before;
+            self.losses.lanes = marks;
+            return Err(error);
+        }
+        let disk = self.disk.as_deref().ok_or_else(no_disk)?;
+        let gone = disk.remove(&self.lanes[index].name(0).to_string());
+        // Counted: whatever the disk answers, it is declared, and a later start finishes the job.
+        self.lanes[index].segments.pop_front();
+        self.forget_drained_epochs(index);
+        match told {
+            Some(told) if told.told_by < self.lanes[0].next_seq => self.declare_anew(&told),
+            Some(told) => self.declare(eviction_loss(&told)),
+            None => {}
+        }
+        gone.and_then(|()| self.disk.as_deref().map_or(Ok(()), super::vfs::Vfs::sync_dir))
+    }
+
+    /// What the removal of a lane's oldest segment would lose.
+    fn weigh_oldest(&mut self, index: usize) -> io::Result<Eviction> {
+        // Entries that are told make room for this one.
+        if self.losses.evictions.len() >= MAX_ENTRIES {
+            self.store_marks()?;
         }
         let (_, scan) = self.load(index, 0)?;
         let lane = &self.lanes[index];
         let segment = &lane.segments[0];
-        let Some(epoch) = lane.epoch(segment.epoch) else { return Err(no_disk()) };
+        let epoch = lane.epoch(segment.epoch).ok_or_else(no_disk)?;
         let mut entry = Eviction {
             lane: lane.id,
             epoch: segment.epoch,
@@ -248,31 +307,32 @@ impl Spool {
             entry.records += missing.records;
             entry.samples += missing.items;
         }
-        self.note_freed(index, 1);
-        if entry.records > 0 {
-            let mark = &mut self.losses.lanes[index];
-            mark.evicted_records += entry.records;
-            mark.evicted_samples += entry.samples;
-            self.losses.evictions.push(entry);
-        }
-        if let Err(error) = self.store_marks() {
-            if entry.records > 0 {
-                self.losses.evictions.pop();
-                let mark = &mut self.losses.lanes[index];
-                mark.evicted_records -= entry.records;
-                mark.evicted_samples -= entry.samples;
-            }
-            return Err(error);
-        }
-        let disk = self.disk.as_deref().ok_or_else(no_disk)?;
-        let gone = disk.remove(&self.lanes[index].name(0).to_string());
-        // Counted: whatever the disk answers, it is declared, and a later start finishes the job.
-        self.lanes[index].segments.pop_front();
-        self.forget_drained_epochs(index);
-        if entry.records > 0 {
-            self.declare(eviction_loss(&entry));
-        }
-        gone.and_then(|()| self.disk.as_deref().map_or(Ok(()), super::vfs::Vfs::sync_dir))
+        Ok(entry)
+    }
+
+    /// Lets the LOSS of an eviction, not written yet, tell more than it did.
+    fn declare_anew(&mut self, told: &Eviction) {
+        let now = self.now();
+        let event = events::loss(eviction_loss(told), now);
+        let lane = &mut self.lanes[0];
+        let seal = lane.current().seal;
+        let Some(record) = lane.pending.iter_mut().find(|r| r.head.seq == told.told_by) else {
+            return;
+        };
+        let was = record.bytes.len();
+        record.head = RecordHead {
+            seq: told.told_by,
+            boot_ns: event.boot_ns,
+            wall_ns: event.wall_ns,
+            boot_tag: event.boot_tag,
+            kind: event.kind,
+            flags: 0,
+            n_items: event.n_items,
+            hash: event.hash(),
+        };
+        record.bytes.clear();
+        format::encode_record(&mut record.bytes, seal, &record.head, &event.payload);
+        lane.pending_bytes = lane.pending_bytes + record.bytes.len() - was;
     }
 }
 

@@ -14,8 +14,9 @@ use super::{
 };
 
 impl Spool {
-    /// Renumbers an epoch's records under a fresh random epoch, except those whose numbers are in
-    /// `confirmed`: these the collector has, by their hashes. Returns the new epoch.
+    /// Renumbers an epoch's records under a fresh random epoch, except those that the collector
+    /// has: `contig_upto` and `above` say which numbers it knows, and of these the ones that were
+    /// rightly its to know are the same records. Returns the new epoch.
     ///
     /// Segment by segment, each new one naming the one it replaces, so that a kill at any point
     /// leaves every record once. Costs the rewriting of all that is unconfirmed.
@@ -23,10 +24,16 @@ impl Spool {
     /// # Errors
     /// The disk failed or the epoch is unknown: what was renumbered stays so, the rest keeps its
     /// epoch and can be renumbered by another call.
-    pub fn new_epoch(&mut self, lane: u32, epoch: u64, confirmed: &[Range]) -> io::Result<u64> {
+    pub fn new_epoch(
+        &mut self,
+        lane: u32,
+        epoch: u64,
+        contig_upto: u64,
+        above: &[Range],
+    ) -> io::Result<u64> {
         let index = lane as usize;
         let known = self.lanes.get(index).and_then(|lane| lane.epoch(epoch));
-        let Some(old) = known.cloned() else {
+        let Some(mut old) = known.cloned() else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no such epoch in the spool"));
         };
         self.declare_dropped(index);
@@ -39,6 +46,7 @@ impl Spool {
         let ordinal = if is_current { old.ordinal.saturating_add(1) } else { old.ordinal };
         let target = Epoch::new(&self.config.agent_id, random(), ordinal);
         let id = target.id;
+        (old.contig_upto, old.above) = (contig_upto, above.to_vec());
         let lane = &mut self.lanes[index];
         let place = lane.epochs.iter().position(|known| known.id == epoch).unwrap_or(0) + 1;
         lane.epochs.insert(place, target);
@@ -48,8 +56,7 @@ impl Spool {
         }
         self.cursors.clear();
         // A start in the middle of it must not take the old epoch's first files for lost.
-        let moved =
-            self.store_marks().and_then(|()| self.move_segments(index, epoch, id, confirmed));
+        let moved = self.store_marks().and_then(|()| self.move_segments(index, &old, id));
         if is_current {
             self.renumber_pending(index);
         }
@@ -58,13 +65,8 @@ impl Spool {
         moved.map(|()| id)
     }
 
-    fn move_segments(
-        &mut self,
-        index: usize,
-        from: u64,
-        to: u64,
-        confirmed: &[Range],
-    ) -> io::Result<()> {
+    fn move_segments(&mut self, index: usize, old: &Epoch, to: u64) -> io::Result<()> {
+        let from = old.id;
         while let Some(at) = self.lanes[index].segments.iter().position(|s| s.epoch == from) {
             let (bytes, scan) = self.load(index, at)?;
             self.declare_missing(index, from, &scan);
@@ -88,7 +90,7 @@ impl Spool {
             format::encode_replaces(&mut out, target.seal, first_seq, old_epoch, old_first);
             let (mut seq, mut hash) = (first_seq, target.head_hash);
             for span in &scan.good {
-                if confirmed.iter().any(|range| range.from <= span.seq && span.seq <= range.to) {
+                if span.seq <= old.trusted_upto && old.unacked_from(span.seq) != span.seq {
                     continue;
                 }
                 let parsed = format::parse(&bytes[span.offset..], old_seal);
@@ -134,6 +136,5 @@ impl Spool {
             seq += 1;
         }
         lane.next_seq = seq;
-        lane.current_mut().run_first = epoch.durable_next.max(1);
     }
 }

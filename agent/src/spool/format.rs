@@ -15,7 +15,7 @@
 //! or a note that this segment replaces one of an earlier epoch. So every number from a segment's
 //! first to its successor's first is a record or in a hole, and anything else is fresh damage.
 
-use std::ops::RangeInclusive;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use proto::limits::{MAX_PAYLOAD_BYTES, MAX_STORED_PAYLOAD_BYTES};
 
@@ -363,6 +363,8 @@ pub struct Scan {
     pub bad: Vec<std::ops::Range<usize>>,
     /// The number after the last that this segment holds or explains.
     pub next_seq: u64,
+    /// True when records do not stand in the order of their numbers.
+    pub disordered: bool,
     /// Where the next record would be written.
     pub end: usize,
     /// The segment of an earlier epoch that this one replaces.
@@ -373,123 +375,171 @@ impl Scan {
     /// True when nothing needs repair.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.missing.is_empty()
+        self.missing.is_empty() && !self.disordered
     }
 }
 
 /// Reads a whole segment. `upto` is the first number of its successor: records from there on are
 /// leftovers of a failed write, and all numbers before it must be accounted for. Without a
 /// successor, damage behind the last good record counts as every record that could have been there.
+///
+/// A record says itself which it is, so one that stands in the wrong place is as good as any.
 #[must_use]
 pub fn scan(bytes: &[u8], seal: Seal, first_seq: u64, upto: Option<u64>) -> Scan {
-    let mut scan = Scan { next_seq: first_seq, end: HEADER_LEN, ..Scan::default() };
-    let mut unzip = zstd::bulk::Decompressor::new().ok();
-    let mut budget = RESYNC_BUDGET;
-    let mut at = HEADER_LEN.min(bytes.len());
-    // Start of the damage being crossed, and the items its intact-looking headers announce.
-    let mut damage: Option<usize> = None;
-    let (mut hint_records, mut hint_items, mut hint_at) = (0_u64, 0_u64, 0_usize);
-    while at < bytes.len() {
-        let rest = &bytes[at..];
-        // While crossing damage most positions are noise: look at the number before the checksum.
-        let worth = damage.is_none() || (worth_checking(rest, scan.next_seq) && budget > 0);
-        if worth && damage.is_some() {
-            budget = budget.saturating_sub(RECORD_HEADER_LEN + u32_at(rest, 0) as usize);
-        }
-        let parsed = if worth { parse(rest, seal) } else { Parsed::Bad };
-        let found = match parsed {
-            Parsed::Record(head, stored, len) if in_reach(head.seq, scan.next_seq) => {
-                let sound = match (unzip.as_mut(), head.flags) {
-                    (Some(unzip), _) => open_payload(unzip, &head, stored).is_some(),
-                    (None, flags) => flags & FLAG_ZSTD == 0,
-                };
-                sound.then_some((head.seq, head.seq, len, Some(head)))
-            }
-            Parsed::Hole(from, to, len) if in_reach(from, scan.next_seq) => {
-                Some((from, to, len, None))
-            }
-            Parsed::Replaces(epoch, first, len) if scan.good.is_empty() => {
-                scan.replaces = Some((epoch, first));
-                close_damage(&mut scan, &mut damage, at);
-                at += len;
-                scan.end = at;
-                continue;
-            }
-            Parsed::End if damage.is_none() && rest.iter().all(|byte| *byte == 0) => break,
-            Parsed::Record(..)
-            | Parsed::Hole(..)
-            | Parsed::Replaces(..)
-            | Parsed::End
-            | Parsed::Short(_)
-            | Parsed::Bad => None,
-        };
-        let Some((from, to, len, head)) = found else {
-            damage.get_or_insert(at);
-            // A damaged payload leaves its header readable: it tells how much was lost.
-            if at >= hint_at
-                && worth_checking(rest, scan.next_seq + hint_records)
-                && u64_at(rest, 8) == scan.next_seq + hint_records
-            {
-                hint_records += 1;
-                hint_items += u64::from(u32_at(rest, 40).min(MAX_ITEMS_HINT));
-                hint_at = at + MIN_RECORD_LEN;
-            }
-            at += ALIGN;
-            continue;
-        };
-        if upto.is_some_and(|upto| from >= upto) {
+    let pieces = collect(bytes, seal, first_seq);
+    let mut scan = Scan {
+        next_seq: first_seq,
+        end: pieces.end,
+        bad: pieces.bad,
+        replaces: pieces.replaces,
+        ..Scan::default()
+    };
+    scan.disordered = !pieces.found.is_sorted_by_key(|piece| piece.from);
+    let mut found = pieces.found;
+    found.sort_by_key(|piece| piece.from);
+    let mut kept = 0;
+    for piece in found {
+        if upto.is_some_and(|upto| piece.from >= upto) {
             break;
         }
-        close_damage(&mut scan, &mut damage, at);
-        if from > scan.next_seq {
-            let range = scan.next_seq..=from - 1;
-            let records = from - scan.next_seq;
-            scan.missing.push(Missing { range, records, items: hint_items });
+        if piece.from < scan.next_seq {
+            // A second copy.
+            scan.disordered = true;
+            continue;
         }
-        (hint_records, hint_items) = (0, 0);
-        match head {
-            Some(head) => scan.good.push(Span {
-                offset: at,
-                len,
-                seq: from,
-                n_items: head.n_items,
-                wall_ns: head.wall_ns,
-            }),
-            None => scan.holes.push(from..=to),
+        if piece.from > scan.next_seq {
+            let range = scan.next_seq..=piece.from - 1;
+            let records = piece.from - scan.next_seq;
+            let items = pieces.hints.iter().filter(|(seq, _)| range.contains(seq));
+            let items = items.map(|(_, items)| items).sum();
+            scan.missing.push(Missing { range, records, items });
         }
-        scan.next_seq = to.saturating_add(1);
-        at += len;
-        scan.end = at;
-    }
-    let tail = damage.map_or(0, |start| nonzero_len(&bytes[start..]));
-    if let Some(start) = damage.filter(|_| tail > 0) {
-        scan.bad.push(start..start + tail);
+        scan.next_seq = piece.to.saturating_add(1);
+        kept += piece.len;
+        match piece.span {
+            Some(span) => scan.good.push(span),
+            None => scan.holes.push(piece.from..=piece.to),
+        }
     }
     let lost_from = scan.next_seq;
+    let tail = if scan.disordered {
+        // A piece in the wrong place covers others: whatever is not kept may have been records.
+        let used = bytes.get(HEADER_LEN..).map_or(0, nonzero_len);
+        used.saturating_sub(kept).max(1)
+    } else {
+        scan.bad.last().filter(|bad| bad.end > scan.end).map_or(0, ExactSizeIterator::len)
+    };
+    let hints = || pieces.hints.range(lost_from..);
     let (lost_to, records) = match upto {
         Some(upto) => (upto, upto.saturating_sub(lost_from)),
         None if tail > 0 => {
-            let most = (tail.div_ceil(MIN_RECORD_LEN) as u64).max(hint_records);
-            (lost_from + most, hint_records.max(1))
+            let most = tail.div_ceil(MIN_RECORD_LEN) as u64;
+            let told = hints().next_back().map_or(0, |(seq, _)| seq + 1 - lost_from);
+            (lost_from + most.max(told), (hints().count() as u64).max(1))
         }
         None => (lost_from, 0),
     };
     if lost_from < lost_to {
         let range = lost_from..=lost_to - 1;
-        scan.missing.push(Missing { range, records, items: hint_items });
+        let items = pieces.hints.range(range.clone()).map(|(_, items)| items).sum();
+        scan.missing.push(Missing { range, records, items });
         scan.next_seq = lost_to;
     }
     scan
 }
 
+/// A good record or a hole.
+struct Piece {
+    from: u64,
+    to: u64,
+    len: usize,
+    span: Option<Span>,
+}
+
+/// What stands in a segment, in the order of its bytes.
+struct Pieces {
+    found: Vec<Piece>,
+    bad: Vec<std::ops::Range<usize>>,
+    /// Items of records whose header is readable and whose checksum is wrong, by number.
+    hints: BTreeMap<u64, u64>,
+    replaces: Option<(u64, u64)>,
+    /// Behind the last good piece.
+    end: usize,
+}
+
+fn collect(bytes: &[u8], seal: Seal, first_seq: u64) -> Pieces {
+    let mut out = Pieces {
+        found: Vec::new(),
+        bad: Vec::new(),
+        hints: BTreeMap::new(),
+        replaces: None,
+        end: HEADER_LEN,
+    };
+    let mut unzip = zstd::bulk::Decompressor::new().ok();
+    let mut budget = RESYNC_BUDGET;
+    let mut at = HEADER_LEN.min(bytes.len());
+    // Start of the damage being crossed.
+    let mut damage: Option<usize> = None;
+    let hint_reach = (bytes.len() / MIN_RECORD_LEN) as u64;
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        // While crossing damage most positions are noise: look at the number before the checksum.
+        let worth = damage.is_none() || (worth_checking(rest, first_seq) && budget > 0);
+        if worth && damage.is_some() {
+            budget = budget.saturating_sub(RECORD_HEADER_LEN + u32_at(rest, 0) as usize);
+        }
+        let parsed = if worth { parse(rest, seal) } else { Parsed::Bad };
+        let len = match parsed {
+            Parsed::Record(head, stored, len) if in_reach(head.seq, first_seq) => {
+                let sound = match unzip.as_mut() {
+                    Some(unzip) => open_payload(unzip, &head, stored).is_some(),
+                    None => head.flags & FLAG_ZSTD == 0,
+                };
+                let RecordHead { seq, n_items, wall_ns, .. } = head;
+                let span = Span { offset: at, len, seq, n_items, wall_ns };
+                let piece = Piece { from: seq, to: seq, len, span: Some(span) };
+                sound.then_some((Some(piece), len))
+            }
+            Parsed::Hole(from, to, len) if in_reach(from, first_seq) => {
+                Some((Some(Piece { from, to, len, span: None }), len))
+            }
+            Parsed::Replaces(epoch, first, len) => {
+                out.replaces = Some((epoch, first));
+                Some((None, len))
+            }
+            Parsed::End if damage.is_none() && rest.iter().all(|byte| *byte == 0) => break,
+            Parsed::Record(..)
+            | Parsed::Hole(..)
+            | Parsed::End
+            | Parsed::Short(_)
+            | Parsed::Bad => None,
+        };
+        let Some((piece, len)) = len else {
+            damage.get_or_insert(at);
+            // A damaged payload leaves its header readable: it tells how much was lost.
+            if worth_checking(rest, first_seq) && u64_at(rest, 8) - first_seq <= hint_reach {
+                let items = u32_at(rest, 40).min(MAX_ITEMS_HINT);
+                out.hints.entry(u64_at(rest, 8)).or_insert(u64::from(items));
+            }
+            at += ALIGN;
+            continue;
+        };
+        if let Some(start) = damage.take() {
+            out.bad.push(start..at);
+        }
+        out.found.extend(piece);
+        at += len;
+        out.end = at;
+    }
+    let tail = damage.map_or(0, |start| nonzero_len(&bytes[start..]));
+    if let Some(start) = damage.filter(|_| tail > 0) {
+        out.bad.push(start..start + tail);
+    }
+    out
+}
+
 /// Items believed of one damaged header.
 const MAX_ITEMS_HINT: u32 = 20_000;
-
-fn close_damage(scan: &mut Scan, damage: &mut Option<usize>, at: usize) {
-    if let Some(start) = damage.take() {
-        scan.bad.push(start..at);
-    }
-}
 
 fn in_reach(seq: u64, expected: u64) -> bool {
     seq >= expected && seq - expected <= MAX_SEQ_JUMP

@@ -45,6 +45,9 @@ pub(super) struct Epoch {
     pub(super) durable_next: u64,
     pub(super) head_hash: u64,
     pub(super) run_first: u64,
+    /// Highest number that the collector may rightly know: handed to the uplink, declared lost, or
+    /// proven in an earlier session.
+    pub(super) trusted_upto: u64,
     pub(super) contig_upto: u64,
     pub(super) above: Vec<Range>,
 }
@@ -58,6 +61,7 @@ impl Epoch {
             durable_next: 1,
             head_hash: 0,
             run_first: 1,
+            trusted_upto: 0,
             contig_upto: 0,
             above: Vec::new(),
         }
@@ -116,11 +120,6 @@ impl Lane {
     /// The epoch in force: there always is one.
     pub(super) fn current(&self) -> &Epoch {
         &self.epochs[self.epochs.len() - 1]
-    }
-
-    pub(super) fn current_mut(&mut self) -> &mut Epoch {
-        let last = self.epochs.len() - 1;
-        &mut self.epochs[last]
     }
 
     pub(super) fn epoch(&self, id: u64) -> Option<&Epoch> {

@@ -9,7 +9,8 @@ use std::io;
 
 use super::{
     LANES,
-    format::{i64_at, u32_at, u64_at},
+    format::{Name, i64_at, u32_at, u64_at},
+    lane::Epoch,
     vfs::{Vfs, VfsFile, read_range},
 };
 
@@ -19,8 +20,9 @@ const TEMPORARY: &str = "loss.ctr.tmp";
 const SLOT: usize = 512;
 const MAGIC: u32 = u32::from_le_bytes(*b"VGLC");
 /// Evictions that may be under way at once.
-pub(super) const MAX_ENTRIES: usize = 5;
-const ENTRIES_AT: usize = 104;
+pub(super) const MAX_ENTRIES: usize = 4;
+const LANE_LEN: usize = 48;
+const ENTRIES_AT: usize = 16 + LANES * LANE_LEN + 8;
 const ENTRY_LEN: usize = 80;
 
 /// What is known of one lane beside its segments.
@@ -32,18 +34,50 @@ pub(super) struct LaneMark {
     pub(super) freed_upto: u64,
     /// Every number below this one was durable once.
     pub(super) next_seq: u64,
+    /// The collector has not yet been heard not to know numbers from this one on; 0 when it has.
+    pub(super) unproven_from: u64,
     /// Records evicted since the spool was made.
     pub(super) evicted_records: u64,
     /// Samples evicted since the spool was made.
     pub(super) evicted_samples: u64,
 }
 
-/// A segment on its way out.
+impl Eviction {
+    /// This eviction and the one after it, as one.
+    pub(super) fn joined_by(&self, next: &Self) -> Self {
+        Self {
+            to_seq: next.to_seq,
+            records: self.records + next.records,
+            samples: self.samples + next.samples,
+            to_wall_ns: next.to_wall_ns,
+            ..*self
+        }
+    }
+
+    /// True for the segments that it removes.
+    pub(super) fn takes(&self, name: &Name) -> bool {
+        (name.lane, name.epoch) == (self.lane, self.epoch)
+            && (self.segment_first..=self.to_seq).contains(&name.first_seq)
+    }
+}
+
+impl LaneMark {
+    /// Turns to the epoch in force.
+    pub(super) fn follow(&mut self, epoch: &Epoch) {
+        if self.epoch != epoch.id {
+            self.epoch = epoch.id;
+            self.freed_upto = 0;
+            self.unproven_from = epoch.run_first;
+        }
+    }
+}
+
+/// The oldest segments of a lane on their way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Eviction {
     pub(super) lane: u32,
     pub(super) epoch: u64,
-    /// Names the segment.
+    /// First number of the first segment.
     pub(super) segment_first: u64,
     pub(super) from_seq: u64,
     pub(super) to_seq: u64,
@@ -133,6 +167,7 @@ impl Losses {
                 lane.epoch,
                 lane.freed_upto,
                 lane.next_seq,
+                lane.unproven_from,
                 lane.evicted_records,
                 lane.evicted_samples,
             ] {
@@ -172,13 +207,14 @@ fn decode(slot: &[u8]) -> Option<(u64, [LaneMark; LANES], Vec<Eviction>)> {
     }
     let mut lanes = [LaneMark::default(); LANES];
     for (index, lane) in lanes.iter_mut().enumerate() {
-        let at = 16 + index * 40;
+        let at = 16 + index * LANE_LEN;
         *lane = LaneMark {
             epoch: u64_at(slot, at),
             freed_upto: u64_at(slot, at + 8),
             next_seq: u64_at(slot, at + 16),
-            evicted_records: u64_at(slot, at + 24),
-            evicted_samples: u64_at(slot, at + 32),
+            unproven_from: u64_at(slot, at + 24),
+            evicted_records: u64_at(slot, at + 32),
+            evicted_samples: u64_at(slot, at + 40),
         };
     }
     let count = usize::try_from(u64_at(slot, ENTRIES_AT - 8)).ok()?;

@@ -38,6 +38,16 @@ impl Spool {
     /// has and what is lost. Damage found on the way is repaired and declared.
     #[must_use]
     pub fn read(&mut self, request: &ReadRequest) -> Batch {
+        let batch = self.read_batch(request);
+        let lane = self.lanes.get_mut(request.lane as usize);
+        let epoch = lane.and_then(|lane| lane.epochs.iter_mut().find(|e| e.id == request.epoch));
+        if let (Some(epoch), false) = (epoch, batch.records.is_empty()) {
+            epoch.trusted_upto = epoch.trusted_upto.max(batch.next_seq - 1);
+        }
+        batch
+    }
+
+    fn read_batch(&mut self, request: &ReadRequest) -> Batch {
         let mut batch = Batch { records: Vec::new(), next_seq: request.from_seq };
         let index = request.lane as usize;
         if index >= self.lanes.len() {

@@ -171,20 +171,20 @@ fn look(disk: &dyn Vfs, agent_id: &[u8; 16]) -> io::Result<Directory> {
 
 /// Finishes what a kill interrupted: evictions that are counted, segments that were renumbered.
 fn finish_removals(disk: &dyn Vfs, losses: &Losses, found: &mut Vec<Found>) -> io::Result<()> {
-    let evicted = losses.evictions.iter().map(|entry| Name {
-        lane: entry.lane,
-        epoch: entry.epoch,
-        first_seq: entry.segment_first,
-    });
-    let replaced = found.iter().filter_map(|file| {
-        let (epoch, first_seq) = file.replaces?;
-        Some(Name { lane: file.name.lane, epoch, first_seq })
-    });
-    let removals: BTreeSet<Name> = evicted.chain(replaced).collect();
-    for file in found.iter().filter(|file| removals.contains(&file.name)) {
+    let replaced: BTreeSet<Name> = found
+        .iter()
+        .filter_map(|file| {
+            let (epoch, first_seq) = file.replaces?;
+            Some(Name { lane: file.name.lane, epoch, first_seq })
+        })
+        .collect();
+    let goes = |name: &Name| {
+        replaced.contains(name) || losses.evictions.iter().any(|entry| entry.takes(name))
+    };
+    for file in found.iter().filter(|file| goes(&file.name)) {
         disk.remove(&file.name.to_string())?;
     }
-    found.retain(|file| !removals.contains(&file.name));
+    found.retain(|file| !goes(&file.name));
     Ok(())
 }
 
@@ -278,6 +278,11 @@ fn examine(
         }
         epoch.durable_next = scan.next_seq;
         epoch.run_first = scan.next_seq;
+        epoch.trusted_upto = scan.next_seq - 1;
+        if let Some(mark) = mark.filter(|mark| mark.epoch == *id && mark.unproven_from > 0) {
+            // Appended by earlier runs that never spoke with the collector.
+            epoch.trusted_upto = epoch.trusted_upto.min(mark.unproven_from - 1);
+        }
         let mut last = last_record(&bytes, &scan, epoch.seal);
         if let Some((head_seq, hash, _)) = last
             && head_seq + 1 == scan.next_seq
@@ -416,10 +421,11 @@ fn declare_found(
         entry.told_by = number;
     }
     spool.losses.evictions.clone_from(&evictions);
-    // The marks of lane 0 must name the epoch in force before they can say what is told in it.
-    if spool.losses.lanes[0].epoch != spool.lanes[0].current().id {
-        spool.losses.lanes[0].epoch = spool.lanes[0].current().id;
-        spool.losses.lanes[0].freed_upto = 0;
+    for (mark, lane) in spool.losses.lanes.iter_mut().zip(&spool.lanes) {
+        mark.follow(lane.current());
+        if mark.unproven_from == 0 {
+            mark.unproven_from = lane.current().run_first;
+        }
     }
     if let Err(error) = spool.store_marks() {
         spool.degrade(&error);

@@ -168,13 +168,7 @@ impl Spool {
             kind: record.kind,
             flags,
             n_items: record.n_items,
-            hash: proto::record_hash(
-                record.kind,
-                record.boot_tag,
-                record.boot_ns,
-                record.wall_ns,
-                &record.payload,
-            ),
+            hash: record.hash(),
         };
         let mut bytes = Vec::with_capacity(stored.len() + format::MIN_RECORD_LEN);
         format::encode_record(&mut bytes, lane.current().seal, &head, stored);
@@ -210,6 +204,11 @@ impl Spool {
             reason = loss.reason,
             "records are lost"
         );
+        // The collector will count the range as explained, whatever it has of it.
+        let lane = self.lanes.get_mut(loss.lane as usize);
+        if let Some(epoch) = lane.and_then(|l| l.epochs.iter_mut().find(|e| e.id == loss.epoch)) {
+            epoch.trusted_upto = epoch.trusted_upto.max(loss.to_seq);
+        }
         let now = self.now();
         self.append_own(&events::loss(loss, now));
     }
@@ -509,9 +508,7 @@ impl Spool {
         self.losses.evictions.retain(|entry| known && entry.told_by >= told_next);
         for (mark, lane) in self.losses.lanes.iter_mut().zip(&self.lanes) {
             let epoch = lane.current();
-            if mark.epoch != epoch.id {
-                (mark.epoch, mark.freed_upto) = (epoch.id, 0);
-            }
+            mark.follow(epoch);
             mark.next_seq = epoch.durable_next;
         }
         let disk = self.disk.as_deref().ok_or_else(no_disk)?;

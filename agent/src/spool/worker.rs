@@ -64,7 +64,8 @@ enum Command {
     NewEpoch {
         lane: u32,
         epoch: u64,
-        confirmed: Vec<Range>,
+        contig_upto: u64,
+        above: Vec<Range>,
         reply: oneshot::Sender<io::Result<u64>>,
     },
     Stop(String),
@@ -154,9 +155,10 @@ impl SpoolHandle {
         &self,
         lane: u32,
         epoch: u64,
-        confirmed: Vec<Range>,
+        contig_upto: u64,
+        above: Vec<Range>,
     ) -> Result<io::Result<u64>, SpoolError> {
-        self.ask(|reply| Command::NewEpoch { lane, epoch, confirmed, reply }).await
+        self.ask(|reply| Command::NewEpoch { lane, epoch, contig_upto, above, reply }).await
     }
 
     /// The state after each commit; changes wake the uplink.
@@ -327,8 +329,8 @@ impl Worker {
                 };
                 let _ = reply.send(outcome);
             }
-            Command::NewEpoch { lane, epoch, confirmed, reply } => {
-                let _ = reply.send(self.spool.new_epoch(lane, epoch, &confirmed));
+            Command::NewEpoch { lane, epoch, contig_upto, above, reply } => {
+                let _ = reply.send(self.spool.new_epoch(lane, epoch, contig_upto, &above));
                 self.publish.send_replace(self.spool.status());
             }
             Command::Append(_) | Command::Stop(_) => {}

@@ -107,7 +107,7 @@ impl Model {
             Op::NewEpoch { lane } => {
                 let epoch = current(self.bench.spool(), *lane);
                 // A failing disk may refuse.
-                let _ = self.bench.spool().new_epoch(*lane, epoch, &[]);
+                let _ = self.bench.spool().new_epoch(*lane, epoch, 0, &[]);
             }
             Op::Stop => {
                 self.bench.spool().record_stop("model");
