@@ -28,19 +28,7 @@ impl Spool {
         contig_upto: u64,
         above: &[Range],
     ) -> AckOutcome {
-        let outcome = self.take_ack(lane, epoch, above, |_| contig_upto);
-        let index = lane as usize;
-        if outcome == AckOutcome::Applied
-            && self.lanes[index].current().id == epoch
-            && self.losses.lanes[index].unproven_from != 0
-        {
-            // Before the first record is sent, so that a later start does not doubt what it finds.
-            self.losses.lanes[index].unproven_from = 0;
-            if let Err(error) = self.store_marks() {
-                tracing::warn!(%error, "cannot note the collector's agreement");
-            }
-        }
-        outcome
+        self.take_ack(lane, epoch, above, |_| contig_upto)
     }
 
     /// Takes an acknowledgement within a session: it never goes back.

@@ -18,6 +18,9 @@ impl Spool {
     /// has: `contig_upto` and `above` say which numbers it knows, and of these the ones that were
     /// rightly its to know are the same records. Returns the new epoch.
     ///
+    /// Where it cannot be told whether a number was given twice, the record is sent again: what the
+    /// collector already has under the old epoch it then has twice, and nothing is lost.
+    ///
     /// Segment by segment, each new one naming the one it replaces, so that a kill at any point
     /// leaves every record once. Costs the rewriting of all that is unconfirmed.
     ///

@@ -46,7 +46,7 @@ pub(super) struct Epoch {
     pub(super) head_hash: u64,
     pub(super) run_first: u64,
     /// Highest number that the collector may rightly know: handed to the uplink, declared lost, or
-    /// proven in an earlier session.
+    /// of an earlier run that did send.
     pub(super) trusted_upto: u64,
     pub(super) contig_upto: u64,
     pub(super) above: Vec<Range>,

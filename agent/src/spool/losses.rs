@@ -34,7 +34,7 @@ pub(super) struct LaneMark {
     pub(super) freed_upto: u64,
     /// Every number below this one was durable once.
     pub(super) next_seq: u64,
-    /// The collector has not yet been heard not to know numbers from this one on; 0 when it has.
+    /// Numbers from this one on were never handed to the uplink; 0 when they were.
     pub(super) unproven_from: u64,
     /// Records evicted since the spool was made.
     pub(super) evicted_records: u64,

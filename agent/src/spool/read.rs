@@ -39,10 +39,23 @@ impl Spool {
     #[must_use]
     pub fn read(&mut self, request: &ReadRequest) -> Batch {
         let batch = self.read_batch(request);
-        let lane = self.lanes.get_mut(request.lane as usize);
-        let epoch = lane.and_then(|lane| lane.epochs.iter_mut().find(|e| e.id == request.epoch));
-        if let (Some(epoch), false) = (epoch, batch.records.is_empty()) {
-            epoch.trusted_upto = epoch.trusted_upto.max(batch.next_seq - 1);
+        if batch.records.is_empty() {
+            return batch;
+        }
+        let index = request.lane as usize;
+        let upto = batch.next_seq - 1;
+        let Some(lane) = self.lanes.get_mut(index) else { return batch };
+        if let Some(epoch) = lane.epochs.iter_mut().find(|epoch| epoch.id == request.epoch) {
+            epoch.trusted_upto = epoch.trusted_upto.max(upto);
+        }
+        let mark = &mut self.losses.lanes[index];
+        if mark.epoch == request.epoch && (1..=upto).contains(&mark.unproven_from) {
+            // Durable before the first record leaves: a later start must not take what the
+            // collector then has for numbers given twice.
+            mark.unproven_from = 0;
+            if let Err(error) = self.store_marks() {
+                tracing::warn!(%error, "cannot note that records were handed out");
+            }
         }
         batch
     }

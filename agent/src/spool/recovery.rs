@@ -280,7 +280,7 @@ fn examine(
         epoch.run_first = scan.next_seq;
         epoch.trusted_upto = scan.next_seq - 1;
         if let Some(mark) = mark.filter(|mark| mark.epoch == *id && mark.unproven_from > 0) {
-            // Appended by earlier runs that never spoke with the collector.
+            // Appended by earlier runs that never sent anything.
             epoch.trusted_upto = epoch.trusted_upto.min(mark.unproven_from - 1);
         }
         let mut last = last_record(&bytes, &scan, epoch.seal);

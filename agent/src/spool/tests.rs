@@ -435,6 +435,7 @@ fn numbers_given_twice_are_noticed_even_after_further_starts() {
     let epoch = current(bench.spool(), 1);
     assert_eq!(bench.spool().resume(1, epoch, 0, &[]), AckOutcome::Applied);
     bench.fill(1, 0..4);
+    assert_eq!(bench.ids(1).len(), 4);
     let before = bench.disk.files();
     // These the collector gets, and a disk that lied about its cache loses them.
     bench.fill(1, 4..10);

@@ -278,24 +278,7 @@ async fn resume(
     let action = |resume: &v1::LaneResume| Action::try_from(resume.action);
     let mut rolled_back = false;
     for resume in resumes.iter().filter(|resume| action(resume) == Ok(Action::NewEpoch)) {
-        let known = lanes.iter().find(|l| (l.lane, l.epoch) == (resume.lane, resume.epoch));
-        let Some(lane) = known else {
-            return Err(SessionError::Protocol("it wants a new epoch of an unknown lane").into());
-        };
-        if !lasting.new_epochs.admit(Instant::now()) {
-            return Err(SessionError::Protocol("it wants new epochs without end").into());
-        }
-        // What was acknowledged in this run is there for sure. Numbers of earlier runs are those
-        // that the collector has, when it has them: this run's own were given after the roll-back.
-        let confirmed = resume.contig_upto.min(lane.run_first_seq.saturating_sub(1));
-        let confirmed = confirmed.max(lane.contig_upto);
-        let confirmed = match confirmed {
-            0 => Vec::new(),
-            to => vec![v1::Range { from: 1, to }],
-        };
-        let new = uplink.spool.new_epoch(lane.lane, lane.epoch, confirmed).await?;
-        let new = new.map_err(SessionError::Epoch)?;
-        tracing::warn!(lane = lane.lane, old = lane.epoch, new, "rolled back: a new epoch begins");
+        begin_epoch(uplink, lasting, lanes, resume).await?;
         rolled_back = true;
     }
     if rolled_back {
@@ -309,11 +292,34 @@ async fn resume(
         let above = resume.above.clone();
         let told =
             uplink.spool.resume(resume.lane, resume.epoch, resume.contig_upto, above).await?;
+        // It knows numbers that were never sent from here: they were given twice.
         if told == AckOutcome::BeyondHead {
-            return Err(ResumeError::Beyond.into());
+            begin_epoch(uplink, lasting, lanes, resume).await?;
+            rolled_back = true;
         }
     }
-    Ok(false)
+    if rolled_back { Err(Stop::Renew) } else { Ok(false) }
+}
+
+/// Renumbers what the collector does not have of a lane that was put back to an earlier state.
+async fn begin_epoch(
+    uplink: &Uplink,
+    lasting: &mut Lasting,
+    lanes: &[LaneStatus],
+    resume: &v1::LaneResume,
+) -> Result<(), Stop> {
+    let (lane, old) = (resume.lane, resume.epoch);
+    if !lanes.iter().any(|known| (known.lane, known.epoch) == (lane, old)) {
+        return Err(SessionError::Protocol("it wants a new epoch of an unknown lane").into());
+    }
+    if !lasting.new_epochs.admit(Instant::now()) {
+        return Err(SessionError::Protocol("it wants new epochs without end").into());
+    }
+    let above = resume.above.clone();
+    let new = uplink.spool.new_epoch(lane, old, resume.contig_upto, above).await?;
+    let new = new.map_err(SessionError::Epoch)?;
+    tracing::warn!(lane, old, new, "rolled back: a new epoch begins");
+    Ok(())
 }
 
 /// A wait of about `duration`, more or less a share of it, so that agents do not beat in step.
