@@ -51,13 +51,19 @@ pub async fn run(context: Context, mut feed: FeedReader, mut stop: watch::Receiv
                 }
             }
             _ = tick.tick() => {
-                if ticks.is_multiple_of(REFRESH_TICKS) || world.is_stale() {
+                let refresh = ticks.is_multiple_of(REFRESH_TICKS) || world.is_stale();
+                if refresh {
                     world.refresh(&context).await;
+                }
+                let sweep = ticks.is_multiple_of(SWEEP_TICKS);
+                if refresh || sweep {
+                    // The store hears of life later than the sessions do.
+                    world.notice_life(&context);
                 }
                 if feed.take_resync() {
                     tracing::warn!("evaluator fell behind, rounds were skipped");
                 }
-                step(&context, &mut world, ticks.is_multiple_of(SWEEP_TICKS)).await;
+                step(&context, &mut world, sweep).await;
                 ticks += 1;
             }
             // A dropped sender means that the process is ending.
@@ -73,9 +79,6 @@ async fn step(context: &Context, world: &mut World, sweep: bool) {
     let alerts = &context.config.alerts;
     let silence = SignedDuration::try_from(alerts.silence).unwrap_or(SignedDuration::MAX);
     let settings = Settings { silence };
-    if sweep {
-        world.notice_life(context);
-    }
     let mut evaluation = Evaluation { at: Some(now), ..Evaluation::default() };
     for site in world.take_dirty(sweep) {
         let firing = world.firing(&alerts.rules, site);
