@@ -98,9 +98,6 @@ pub enum Verdict {
 /// Why a collector's answer to the Hello can not be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResumeError {
-    /// A lane of the Hello is not in the answer.
-    #[error("the collector's answer leaves out a lane")]
-    Missing,
     /// The answer has ranges that overlap or run backwards.
     #[error("the collector's answer has ranges out of order")]
     Disorder,
@@ -126,7 +123,8 @@ fn capped(credit: Credit) -> Credit {
 }
 
 impl Sender {
-    /// Starts from the spool's state and the collector's answer to it.
+    /// Starts from the spool's state and the collector's answer to it. What the answer leaves out
+    /// stays where it is.
     pub fn new(
         lanes: &[LaneStatus],
         resumes: &[LaneResume],
@@ -136,8 +134,11 @@ impl Sender {
         for lane in lanes {
             let resume = resumes
                 .iter()
-                .find(|resume| (resume.lane, resume.epoch) == (lane.lane, lane.epoch))
-                .ok_or(ResumeError::Missing)?;
+                .find(|resume| (resume.lane, resume.epoch) == (lane.lane, lane.epoch));
+            let Some(resume) = resume else {
+                tracing::warn!(lane = lane.lane, "the collector leaves out a lane");
+                continue;
+            };
             if !are_ordered(&resume.above, resume.contig_upto) {
                 return Err(ResumeError::Disorder);
             }

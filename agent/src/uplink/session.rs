@@ -440,8 +440,8 @@ impl Session<'_> {
             probe_lag_p95_ms: metrics.lag_p95_ms(),
             skipped_rounds: metrics.missed(),
             clock_offset_ns: offset.map_or(0, |(offset, _)| offset),
-            // No offset at all is one that may be wrong by anything.
-            clock_error_ns: offset.map_or(u64::MAX, |(_, error)| error),
+            // 0 says that the offset is not known.
+            clock_error_ns: offset.map_or(0, |(_, error)| error.max(1)),
             config_applied: self.uplink.plan_state.borrow().applied,
         })))
     }
