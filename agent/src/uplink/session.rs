@@ -17,6 +17,7 @@ use tonic::{Code, Status, Streaming, transport::Channel};
 
 use super::{
     ANSWER_TIMEOUT, Lasting, PlanState, Uplink,
+    ranges::are_ordered,
     retry::Ended,
     sender::{Pick, ResumeError, Sender, Verdict},
 };
@@ -276,6 +277,9 @@ async fn resume(
     resumes: &[v1::LaneResume],
 ) -> Result<bool, Stop> {
     let action = |resume: &v1::LaneResume| Action::try_from(resume.action);
+    if resumes.iter().any(|resume| !are_ordered(&resume.above, resume.contig_upto)) {
+        return Err(ResumeError::Disorder.into());
+    }
     let mut rolled_back = false;
     for resume in resumes.iter().filter(|resume| action(resume) == Ok(Action::NewEpoch)) {
         begin_epoch(uplink, lasting, lanes, resume).await?;

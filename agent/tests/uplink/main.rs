@@ -525,7 +525,8 @@ async fn answers_out_of_order_end_the_session_and_never_the_agent() {
     }
     let (mut session, _) = collector.begin(PLENTY).await;
     assert_eq!(samples(&mut session).await.1.len(), 10);
-    assert_eq!(line.metrics.protocol_errors.get(), 5);
+    // Numbers that were never given are no error of the collector's: the disk was put back.
+    assert_eq!(line.metrics.protocol_errors.get(), 4);
     line.stop().await;
 }
 
