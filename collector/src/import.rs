@@ -114,8 +114,13 @@ pub enum Reason {
     #[error("the UAI stands in line {0} already")]
     UaiTwice(usize),
     /// None of the known types or zones.
-    #[error(transparent)]
-    Code(#[from] UnknownCode),
+    #[error("{fault}")]
+    Code {
+        /// The text.
+        found: String,
+        /// Which codes there are.
+        fault: UnknownCode,
+    },
     /// Not a number, or out of its range.
     #[error("{found:?} is not a number from {min} to {max}")]
     Number {
@@ -154,10 +159,70 @@ impl Reason {
             Self::Uai(UaiError::Shape) => "uai-shape",
             Self::Uai(UaiError::Key { .. }) => "uai-key",
             Self::UaiTwice(_) => "uai-twice",
-            Self::Code(_) => "unknown-code",
+            Self::Code { .. } => "unknown-code",
             Self::Number { .. } => "number",
             Self::HalfPosition => "half-position",
         }
+    }
+}
+
+impl Reason {
+    /// What stands there, where the reason has such a thing.
+    #[must_use]
+    pub fn found(&self) -> Option<String> {
+        Some(match self {
+            Self::NotUtf8(at) | Self::UaiTwice(at) => at.to_string(),
+            Self::UnknownColumn(found) | Self::Code { found, .. } | Self::Number { found, .. } => {
+                found.clone()
+            }
+            Self::CellCount { found, .. } => found.to_string(),
+            Self::Uai(UaiError::Key { found, .. }) => found.to_string(),
+            Self::FileTooLarge
+            | Self::TooManyLines
+            | Self::LineTooLong
+            | Self::Utf16
+            | Self::Empty
+            | Self::ColumnTwice
+            | Self::ColumnMissing
+            | Self::OpenQuote
+            | Self::StrayQuote
+            | Self::EmptyCell
+            | Self::TextTooLong(_)
+            | Self::Control
+            | Self::Uai(UaiError::Shape)
+            | Self::HalfPosition => return None,
+        })
+    }
+
+    /// What should stand there, in the column that the reason is about.
+    #[must_use]
+    pub fn expected(&self, column: Option<&str>) -> Option<String> {
+        let zones = || Zone::ALL.iter().map(|zone| zone.code()).collect::<Vec<_>>().join(", ");
+        let kinds = || SiteKind::ALL.iter().map(|kind| kind.code()).collect::<Vec<_>>().join(", ");
+        Some(match self {
+            Self::UnknownColumn(_) => COLUMNS.join(", "),
+            Self::CellCount { expected, .. } => expected.to_string(),
+            Self::TextTooLong(max) => max.to_string(),
+            Self::Uai(UaiError::Key { expected, .. }) => expected.to_string(),
+            Self::Code { .. } if column == Some("zone") => zones(),
+            Self::Code { .. } => kinds(),
+            Self::Number { min, max, .. } => format!("{min} .. {max}"),
+            Self::FileTooLarge
+            | Self::TooManyLines
+            | Self::LineTooLong
+            | Self::Utf16
+            | Self::NotUtf8(_)
+            | Self::Empty
+            | Self::ColumnTwice
+            | Self::ColumnMissing
+            | Self::OpenQuote
+            | Self::StrayQuote
+            | Self::EmptyCell
+            | Self::Control
+            | Self::Uai(UaiError::Shape)
+            | Self::UaiTwice(_)
+            | Self::HalfPosition => return None,
+        })
     }
 }
 
@@ -236,8 +301,9 @@ fn needed_code<T: std::str::FromStr<Err = UnknownCode>>(cell: &str) -> Result<T,
     if cell.is_empty() {
         return Err(Reason::EmptyCell);
     }
-    // The error repeats the text, so it is cut first; no code is near that long.
-    Ok(cut(cell).parse::<T>()?)
+    // The fault repeats the text, so it is cut first; no code is near that long.
+    let found = cut(cell);
+    found.parse().map_err(|fault| Reason::Code { found, fault })
 }
 
 fn count(cell: &str) -> Result<Option<u32>, Reason> {

@@ -59,13 +59,41 @@ pub(super) struct Fault {
     pub(super) code: &'static str,
     /// What is wrong, for people.
     pub(super) reason: String,
+    /// What stands there, where a program needs it to say the same in another language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) found: Option<String>,
+    /// What should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expected: Option<String>,
 }
 
 impl Fault {
+    /// A fault of the whole body.
+    pub(super) fn whole(code: &'static str, reason: impl Into<String>) -> Self {
+        Self {
+            pointer: None,
+            line: None,
+            column: None,
+            code,
+            reason: reason.into(),
+            found: None,
+            expected: None,
+        }
+    }
+
     /// A fault of a member of a JSON body.
     pub(super) fn at(member: &str, code: &'static str, reason: impl Into<String>) -> Self {
-        let pointer = Some(format!("/{member}"));
-        Self { pointer, line: None, column: None, code, reason: reason.into() }
+        Self { pointer: Some(format!("/{member}")), ..Self::whole(code, reason) }
+    }
+
+    /// A fault of a site's member.
+    pub(super) fn of(reason: &import::Reason, column: Option<&'static str>) -> Self {
+        Self {
+            pointer: column.map(|column| format!("/{column}")),
+            found: reason.found(),
+            expected: reason.expected(column),
+            ..Self::whole(reason.code(), reason.to_string())
+        }
     }
 }
 
@@ -75,8 +103,7 @@ impl From<import::Fault> for Fault {
             pointer: None,
             line: Some(fault.line),
             column: fault.column,
-            code: fault.reason.code(),
-            reason: fault.reason.to_string(),
+            ..Self::of(&fault.reason, fault.column)
         }
     }
 }
@@ -206,7 +233,7 @@ impl From<TargetError> for Problem {
         match error {
             TargetError::Store(error) => error.into(),
             full @ TargetError::Full(..) => {
-                Self::Invalid(vec![Fault::at("address", "full", full.to_string())])
+                Self::Invalid(vec![Fault::whole("full", full.to_string())])
             }
         }
     }

@@ -75,7 +75,7 @@ impl RawTarget {
                     fault("query_name", "dns-name", "expected a DNS name".to_owned());
                 }
                 let record_type = self.record_type.unwrap_or(RECORD_A);
-                (Method::Dns { name, record_type }, Role::Resolver, wrong_resolver(&address))
+                (Method::Dns { name, record_type }, Role::Service, wrong_resolver(&address))
             }
             "http" => (Method::Http, Role::Service, wrong_url(&address)),
             "snmp" => {
@@ -104,13 +104,17 @@ impl RawTarget {
                 fault(member, "not-of-method", format!("only {only} has this member"));
             }
         }
+        // The host and the collector are the collector's own to define.
+        let roles = Role::ALL.iter().filter(|role| !matches!(role, Role::Host | Role::Collector));
         let role = match self.role.as_deref() {
             None => role,
-            Some(code) => Role::from_code(code).unwrap_or_else(|| {
-                let codes: Vec<_> = Role::ALL.iter().map(|role| role.code()).collect();
-                fault("role", "role", format!("expected one of {}", codes.join(", ")));
-                role
-            }),
+            Some(code) => {
+                roles.clone().find(|role| role.code() == code).copied().unwrap_or_else(|| {
+                    let codes: Vec<_> = roles.map(|role| role.code()).collect();
+                    fault("role", "role", format!("expected one of {}", codes.join(", ")));
+                    role
+                })
+            }
         };
         let on_path = domain::health::PATH.contains(&role);
         let period_s =
@@ -307,6 +311,7 @@ mod tests {
             (r#"{"method":"icmp","address":"192.0.2.1","period_s":3601}"#, "/period_s"),
             (r#"{"method":"icmp","address":"192.0.2.1","count":0}"#, "/count"),
             (r#"{"method":"icmp","address":"192.0.2.1","role":"boss"}"#, "/role"),
+            (r#"{"method":"icmp","address":"192.0.2.1","role":"host"}"#, "/role"),
             (r#"{"method":"icmp","address":"192.0.2.1","name":"a\u001b[2J"}"#, "/name"),
             (r#"{"method":"icmp","address":"192.0.2.1","community":"c"}"#, "/community"),
             (r#"{"method":"snmp","address":"192.0.2.1"}"#, "/community"),

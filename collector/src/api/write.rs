@@ -64,10 +64,8 @@ pub(super) async fn add_site(
         ],
     };
     let facts = import::check(&raw).map_err(|faults| {
-        let fault = |(column, reason): (&str, import::Reason)| {
-            Fault::at(column, reason.code(), reason.to_string())
-        };
-        Problem::Invalid(faults.into_iter().map(fault).collect())
+        let fault = |(column, reason): &(_, _)| Fault::of(reason, Some(*column));
+        Problem::Invalid(faults.iter().map(fault).collect())
     })?;
     let site = context.store.add_site(facts).await?;
     tracing::info!(site = %site.facts.uai, "site added");
@@ -157,7 +155,7 @@ pub(super) async fn add_target(
         let known = context.store.targets(Some(site.id)).await?;
         if !known.iter().any(|target| target.id == parent && target.active) {
             let reason = "no target of this site has this id";
-            return Err(Problem::Invalid(vec![Fault::at("parent", "not-found", reason)]));
+            return Err(Problem::Invalid(vec![Fault::at("parent", "parent", reason)]));
         }
     }
     let target = context.actions.add_target(spec).await?;
@@ -182,7 +180,7 @@ pub(super) async fn set_contractor(
 ) -> Answer {
     ask.finish()?;
     let mut faults = Vec::new();
-    let mut text = |member: &str, text: &str| {
+    let mut text = |member: &'static str, text: &str| {
         let text = text.trim();
         let fault = if text.is_empty() {
             Some(import::Reason::EmptyCell)
@@ -193,7 +191,7 @@ pub(super) async fn set_contractor(
         } else {
             None
         };
-        faults.extend(fault.map(|reason| Fault::at(member, reason.code(), reason.to_string())));
+        faults.extend(fault.map(|reason| Fault::of(&reason, Some(member))));
         text.to_owned()
     };
     let contractor = Contractor {
