@@ -43,8 +43,9 @@ use writer::Queue;
 
 pub(crate) use writer::Counters;
 
-/// Pages of a new file, bytes. A record of 200 samples is about 1 KB and stays within its leaf; the
-/// larger the page, the more is rewritten for each record of another lane.
+/// Pages of a new file, bytes. A record of 200 samples is about 1 KB and stays within its leaf.
+/// Pages of 8 KiB cost as much processor time (bench `ingest`: 50 and 46 µs a record of 500 agents)
+/// and twice the bytes written, since each record of another agent dirties a leaf of its own.
 pub const PAGE_BYTES: u32 = 4096;
 
 /// The store in one SQLite file.
