@@ -27,7 +27,7 @@ const MAX_LAYOUTS: usize = 4_096;
 /// Layouts that are looked up for one batch: an agent has a few groups, and they change rarely.
 const MAX_LOOKUPS: usize = 64;
 /// Epochs of one lane in one session: one, and one after a rollback; more are an agent gone wild.
-const MAX_EPOCHS: usize = 4;
+pub const MAX_EPOCHS: usize = 4;
 /// Records may be so much older than the agent's enrolment, milliseconds.
 const BEFORE_ENROLMENT_MS: i64 = 86_400_000;
 /// Records may be so far ahead of the server's clock, milliseconds.

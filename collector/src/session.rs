@@ -32,7 +32,7 @@ use crate::{
     ca::Identity,
     context::Context,
     feed::{Feed, FeedItem},
-    ingest::{Batch, Fresh, Ingest, IngestError},
+    ingest::{Batch, Fresh, Ingest, IngestError, MAX_EPOCHS},
     live::{AgentLive, LaneLive},
     metrics::Reason,
     tls::Peer,
@@ -48,6 +48,8 @@ pub use registry::{Ending, Place, Seat, Sessions};
 
 /// Answers that wait for a slow reader.
 const OUT_QUEUE: usize = 64;
+/// Lanes and epochs of a Hello that are answered: [`MAX_EPOCHS`] of each lane.
+const MAX_LANE_STATES: usize = 2 * MAX_EPOCHS;
 /// A reader that takes nothing for so long is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Batches of one stream on their way to the disk.
@@ -393,9 +395,14 @@ impl Session {
         received_ns: i64,
     ) -> Result<(), Away> {
         let mut resumes = Vec::new();
-        for lane in 0..=1_u8 {
-            let state = hello.lanes.iter().find(|state| state.lane == u32::from(lane));
-            let Some(state) = state.filter(|state| state.epoch != 0) else { continue };
+        // A lane stands in several epochs while the records of an earlier one are not all here.
+        for state in hello.lanes.iter().take(MAX_LANE_STATES) {
+            let Some(lane) = u8::try_from(state.lane).ok().filter(|lane| *lane <= 1) else {
+                continue;
+            };
+            if state.epoch == 0 {
+                continue;
+            }
             let key = LaneKey { agent: self.identity.agent, lane, epoch: state.epoch };
             if self.seat.place == Place::Held {
                 let nothing = LaneProgress { lane: key, contig_upto: 0, above: Vec::new() };
