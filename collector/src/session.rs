@@ -34,7 +34,7 @@ use crate::{
     feed::{Feed, FeedItem},
     ingest::{Batch, Fresh, Ingest, IngestError, MAX_EPOCHS},
     live::{AgentLive, LaneLive},
-    metrics::Reason,
+    metrics::{Metrics, Reason},
     tls::Peer,
     wire,
 };
@@ -70,6 +70,13 @@ const CREDIT_RECORDS_PER_KIB: u64 = 16;
 const IDLE: Duration = Duration::from_secs(90);
 /// Life of a stream before it is asked to connect again; a fifth more or less, at random.
 const AGE: Duration = Duration::from_hours(1);
+/// Shortest time between two savings of an agent's clock.
+const SAVE_CLOCK_EVERY: Duration = Duration::from_secs(5);
+/// Inventories and surroundings that one stream may report in a window: one of each device that a
+/// site may have, and some changes.
+const PLANS: u32 = 600;
+/// That window.
+const PLAN_WINDOW: Duration = Duration::from_mins(10);
 /// Longest wait for batches that are on their way when a stream ends.
 const DRAIN: Duration = Duration::from_secs(4);
 
@@ -278,13 +285,33 @@ impl Opening {
     }
 }
 
+/// Records counted as on their way to the disk, for as long as this lives.
+struct Queued {
+    metrics: Arc<Metrics>,
+    records: i64,
+}
+
+impl Queued {
+    fn new(metrics: Arc<Metrics>, records: usize) -> Self {
+        let records = i64::try_from(records).unwrap_or(i64::MAX);
+        metrics.commit_queue.inc_by(records);
+        Self { metrics, records }
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.metrics.commit_queue.dec_by(self.records);
+    }
+}
+
 /// A batch on its way to the disk.
 struct Done {
     commit: Result<Commit, StoreError>,
     fresh: Vec<Option<Fresh>>,
     newest_ms: Option<i64>,
-    records: i64,
     started: Instant,
+    _queued: Queued,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -305,6 +332,10 @@ struct Session {
     offered: u64,
     credit: u64,
     commits: FuturesOrdered<BoxFuture<'static, Done>>,
+    /// Offset of the clock as saved last, and when.
+    saved: (i64, Instant),
+    /// Reports that changed the site's plan in the window that began then.
+    plans: (Instant, u32),
 }
 
 impl Session {
@@ -372,6 +403,8 @@ impl Session {
             offered: hello.config_applied,
             credit: 0,
             commits: FuturesOrdered::new(),
+            saved: (mapping.offset_ns, Instant::now()),
+            plans: (Instant::now(), 0),
         };
         session.welcome(&hello, site_name, received_ns).await?;
         if session.seat.place == Place::Live {
@@ -537,13 +570,12 @@ impl Session {
         for event in events {
             self.apply(event).await?;
         }
-        let count = i64::try_from(records.len()).unwrap_or(i64::MAX);
         metrics.records.inc_by(records.len() as u64);
-        metrics.commit_queue.inc_by(count);
+        let queued = Queued::new(metrics, records.len());
         self.commits.push_back(Box::pin(async move {
             let started = Instant::now();
             let commit = store.commit(records).await;
-            Done { commit, fresh, newest_ms, records: count, started, _permit: permit }
+            Done { commit, fresh, newest_ms, started, _queued: queued, _permit: permit }
         }));
         Ok(())
     }
@@ -563,9 +595,8 @@ impl Session {
 
     /// Tells the evaluator and the agent about a durable batch.
     async fn committed(&mut self, done: Done) -> Result<(), Away> {
-        let Done { commit, fresh, newest_ms, records, started, .. } = done;
+        let Done { commit, fresh, newest_ms, started, .. } = done;
         let metrics = self.context.metrics.clone();
-        metrics.commit_queue.dec_by(records);
         let Commit { records, progress } = commit.map_err(|error| self.failed(&error))?;
         metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         if let Some(newest_ms) = newest_ms {
@@ -644,13 +675,8 @@ impl Session {
             .then_some((heartbeat.clock_offset_ns, heartbeat.clock_error_ns));
         let agent = self.identity.agent;
         if self.seat.place == Place::Live {
-            let moved =
-                self.clock.heartbeat(heartbeat.boot_ns, heartbeat.wall_ns, claim, received_ns);
-            if let Some(Mapping { offset_ns, error_ns }) = moved {
-                let boot_tag = self.clock.boot_tag();
-                let save = self.context.store.save_clock(agent, boot_tag, offset_ns, error_ns);
-                save.await.map_err(|error| self.failed(&error))?;
-            }
+            self.clock.heartbeat(heartbeat.boot_ns, heartbeat.wall_ns, claim, received_ns);
+            self.save_clock().await?;
             let held = self.context.sessions.held(agent) > 0;
             self.context.live.update(agent, |live| {
                 live.last_message = now;
@@ -668,6 +694,32 @@ impl Session {
         }
         let time = self.time(heartbeat.boot_ns, received_ns);
         send(&self.out, v1::down::Message::Time(time)).await
+    }
+
+    /// Saves the mapping of the agent's clock when it changed, not too often: each is a transaction.
+    async fn save_clock(&mut self) -> Result<(), Away> {
+        let Mapping { offset_ns, error_ns } = self.clock.mapping();
+        if offset_ns == self.saved.0 || self.saved.1.elapsed() < SAVE_CLOCK_EVERY {
+            return Ok(());
+        }
+        let (agent, boot_tag) = (self.identity.agent, self.clock.boot_tag());
+        let saved = self.context.store.save_clock(agent, boot_tag, offset_ns, error_ns).await;
+        saved.map_err(|error| self.failed(&error))?;
+        self.saved = (offset_ns, Instant::now());
+        Ok(())
+    }
+
+    /// Whether the agent may change its site's plan once more: an inventory of each device at its
+    /// start, and some changes after.
+    fn may_plan(&mut self) -> bool {
+        if self.plans.0.elapsed() >= PLAN_WINDOW {
+            self.plans = (Instant::now(), 0);
+        }
+        self.plans.1 += 1;
+        if self.plans.1 > PLANS {
+            self.context.metrics.refused_calls.get_or_create(&Reason { reason: "plans" }).inc();
+        }
+        self.plans.1 <= PLANS
     }
 
     fn config_status(&self, status: &v1::ConfigStatus) {
@@ -729,17 +781,14 @@ impl Session {
     async fn finish(mut self, away: Away) -> Away {
         let drained = timeout(DRAIN, async {
             while let Some(done) = self.commits.next().await {
-                if self.committed(done).await.is_err() {
-                    break;
+                // Nobody may be left to be told, but the evaluator still hears of it.
+                if let Err(away) = self.committed(done).await {
+                    tracing::debug!(reason = away.reason, "a batch was not acknowledged");
                 }
             }
         });
         if drained.await.is_err() {
             tracing::warn!(agent = %self.identity.agent, "a session ended before its last commits");
-        }
-        let left: i64 = i64::try_from(self.commits.len()).unwrap_or(0);
-        if left > 0 {
-            tracing::debug!(batches = left, "unacknowledged batches come again");
         }
         if self.seat.place == Place::Live {
             let agent = self.identity.agent;

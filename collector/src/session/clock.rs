@@ -67,7 +67,7 @@ impl ClockMap {
 
     /// Learns from a heartbeat: its two clocks, the agent's knowledge of the server's clock against
     /// its wall clock (`claim`: offset and error), and when it arrived. Returns the new mapping when
-    /// it changed.
+    /// it changed by more than noise.
     pub fn heartbeat(
         &mut self,
         boot_ns: u64,

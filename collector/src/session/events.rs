@@ -18,6 +18,11 @@ impl Session {
         match event.event {
             Some(v1::event::Event::Gap(gap)) => self.gap(&gap).await,
             Some(v1::event::Event::Surroundings(seen)) => self.surroundings(&seen).await,
+            Some(v1::event::Event::SnmpInventory(_) | v1::event::Event::HostInventory(_))
+                if !self.may_plan() =>
+            {
+                Ok(())
+            }
             Some(v1::event::Event::SnmpInventory(inventory)) => {
                 let ports = wire::ports(&inventory);
                 let group = GroupId(inventory.group);
@@ -57,6 +62,9 @@ impl Session {
     }
 
     pub(super) async fn surroundings(&mut self, seen: &v1::Surroundings) -> Result<(), Away> {
+        if !self.may_plan() {
+            return Ok(());
+        }
         let changed = self.context.targets.ladder(self.site, &wire::seen(seen)).await;
         self.planned(changed)
     }
