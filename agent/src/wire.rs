@@ -348,6 +348,7 @@ pub fn lane_state(lane: &LaneStatus) -> v1::LaneState {
         head_hash: lane.head_hash,
         bytes: lane.bytes,
         evicted: lane.evicted,
+        contig_upto: lane.contig_upto,
     }
 }
 

@@ -18,7 +18,7 @@ pub const MAX_LIVE_AGENTS: usize = 20_000;
 pub struct LaneLive {
     /// 0 = events, 1 = samples.
     pub lane: u8,
-    /// Records on the agent's disk that it believes to exist (`next_seq - oldest_seq`).
+    /// Records on the agent's disk that no acknowledgement has reached it for.
     pub records: u64,
     /// Bytes on the agent's disk.
     pub bytes: u64,

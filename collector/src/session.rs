@@ -806,7 +806,9 @@ fn lanes(states: &[v1::LaneState]) -> Vec<LaneLive> {
         let lane = u8::try_from(state.lane).ok()?;
         Some(LaneLive {
             lane,
-            records: state.next_seq.saturating_sub(state.oldest_seq),
+            records: state
+                .next_seq
+                .saturating_sub(state.oldest_seq.max(state.contig_upto.saturating_add(1))),
             bytes: state.bytes,
             evicted: state.evicted,
         })
