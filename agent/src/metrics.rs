@@ -243,6 +243,10 @@ impl Metrics {
         let rss = "Resident memory of this process";
         r.register_with_unit("resident_memory", rss, Unit::Bytes, m.rss.clone());
         metrics.registry = r;
+        // A cause that never was is 0, not absent.
+        for cause in CAUSES {
+            metrics.rounds_missed.get_or_create(&Cause { cause }).inc_by(0);
+        }
         metrics
     }
 

@@ -161,3 +161,6 @@ impl Desk {
 fn tell(error: &PlanStoreError) {
     tracing::error!(error = error as &dyn std::error::Error, "the plan is not kept on the disk");
 }
+
+#[cfg(test)]
+mod tests;

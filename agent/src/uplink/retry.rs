@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// Longest ordinary wait, in first waits; and [`MAX_WAIT`] at most.
+const MAX_FACTOR: u32 = 300;
 /// Longest ordinary wait.
 const MAX_WAIT: Duration = Duration::from_mins(5);
 /// Longest wait that a collector may ask for.
@@ -63,7 +65,8 @@ impl Retry {
                 if lived >= GOOD_SESSION {
                     self.failures = 0;
                 }
-                let bound = self.base.saturating_mul(1 << self.failures.min(20)).min(MAX_WAIT);
+                let factor = MAX_FACTOR.min(1 << self.failures.min(20));
+                let bound = self.base.saturating_mul(factor).min(MAX_WAIT);
                 self.failures = self.failures.saturating_add(1);
                 bound.mul_f64(draw)
             }
