@@ -801,17 +801,21 @@ impl Session {
     }
 }
 
+/// What waits in each lane, over all the epochs that it stands in.
 fn lanes(states: &[v1::LaneState]) -> Vec<LaneLive> {
-    let lane = |state: &v1::LaneState| {
-        let lane = u8::try_from(state.lane).ok()?;
-        Some(LaneLive {
-            lane,
-            records: state
-                .next_seq
-                .saturating_sub(state.oldest_seq.max(state.contig_upto.saturating_add(1))),
-            bytes: state.bytes,
-            evicted: state.evicted,
-        })
-    };
-    states.iter().take(2).filter_map(lane).collect()
+    let mut lanes: Vec<LaneLive> = Vec::with_capacity(2);
+    for state in states.iter().take(MAX_LANE_STATES) {
+        let Some(lane) = u8::try_from(state.lane).ok().filter(|lane| *lane <= 1) else { continue };
+        let at = lanes.iter().position(|known| known.lane == lane).unwrap_or_else(|| {
+            lanes.push(LaneLive { lane, ..LaneLive::default() });
+            lanes.len() - 1
+        });
+        let sum = &mut lanes[at];
+        let first = state.oldest_seq.max(state.contig_upto.saturating_add(1));
+        let records = state.next_seq.saturating_sub(first);
+        sum.records = sum.records.saturating_add(records);
+        sum.bytes = sum.bytes.saturating_add(state.bytes);
+        sum.evicted = sum.evicted.saturating_add(state.evicted);
+    }
+    lanes
 }

@@ -339,7 +339,7 @@ async fn a_heartbeat_tells_the_state_and_is_answered_with_the_time() {
         v1::LaneState { lane: 1, oldest_seq: 5, next_seq: 25, bytes: 900, ..Default::default() };
     let heartbeat = v1::Heartbeat {
         boot_ns: BOOT_NS + 1_000_000,
-        lanes: vec![lane],
+        lanes: vec![lane, v1::LaneState { epoch: 8, ..lane }],
         spool_degraded: true,
         rss_bytes: 12 << 20,
         ..v1::Heartbeat::default()
@@ -356,7 +356,8 @@ async fn a_heartbeat_tells_the_state_and_is_answered_with_the_time() {
     assert!(time.sent_wall_ns >= time.received_wall_ns);
     let live = collector.app.context.live.agent(agent.id).unwrap();
     assert!(live.connected && live.spool_degraded);
-    assert_eq!((live.lanes[0].records, live.rss_bytes), (20, 12 << 20));
+    assert_eq!((live.lanes.len(), live.lanes[0].records, live.lanes[0].bytes), (1, 40, 1_800));
+    assert_eq!(live.rss_bytes, 12 << 20);
     stream.send(v1::up::Message::Goodbye(v1::Goodbye { reason: "stopped".to_owned() })).await;
     until("the goodbye is known", async || {
         let live = collector.app.context.live.agent(agent.id).unwrap();
