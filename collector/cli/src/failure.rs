@@ -211,8 +211,8 @@ fn told(problem: &Problem, language: Language) -> String {
     }
     let next = if code == "invalid" && problem.errors.iter().any(|fault| fault.line.is_some()) {
         t(
-            "corrigez le fichier, puis vigie site import FICHIER --dry-run (rien n'a été importé)",
-            "mend the file, then vigie site import FILE --dry-run (nothing was imported)",
+            "corrigez le fichier, puis vigie site import FICHIER --dry-run",
+            "mend the file, then vigie site import FILE --dry-run",
         )
     } else {
         next
@@ -389,7 +389,7 @@ mod tests {
         ligne 3, colonne type : valeur inconnue « \x{1b}[2J » ; attendu : college
         ligne 4 : something new
         vigie : des fautes, rien n'a été gardé
-          → corrigez le fichier, puis vigie site import FICHIER --dry-run (rien n'a été importé)
+          → corrigez le fichier, puis vigie site import FICHIER --dry-run
         ");
         assert_eq!(code, BAD_QUESTION);
     }

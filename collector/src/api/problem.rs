@@ -290,3 +290,43 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn told(problem: Problem) -> (StatusCode, String) {
+        let response = problem.into_response();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(body.into()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_failed_inside_is_told_by_number_only() {
+        let source = || "disk I/O error at /var/lib/secret".into();
+        for (error, status) in [
+            (StoreError::Failed { action: "read sites", source: source() }, 500),
+            (StoreError::Damaged { what: "block 7".to_owned() }, 500),
+            (StoreError::Unusable { path: "/var/lib/secret".to_owned(), source: source() }, 503),
+            (StoreError::Closed, 503),
+        ] {
+            let (told_status, body) = told(QueryError::from(error).into()).await;
+            assert_eq!(told_status, status);
+            for inside in ["secret", "disk", "block", "sites", "closed"] {
+                assert!(!body.contains(inside), "{body}");
+            }
+            assert!(body.contains("\"instance\":\"urn:vigie:error:"), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_asker_did_is_told_in_words() {
+        let (status, body) = told(QueryError::bad("limit", "0 is too few").into()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        insta::assert_snapshot!(body, @r#"{"type":"/problems/bad-question","title":"the question makes no sense","status":400,"detail":"limit: 0 is too few","parameter":"limit"}"#);
+        let (status, body) = told(StoreError::Duplicate("site 0999001W".to_owned()).into()).await;
+        assert_eq!(status, StatusCode::CONFLICT);
+        insta::assert_snapshot!(body, @r#"{"type":"/problems/conflict","title":"it exists already","status":409,"detail":"site 0999001W already exists"}"#);
+    }
+}

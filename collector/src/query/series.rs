@@ -96,14 +96,14 @@ pub struct SeriesFilter {
 /// The series that a filter chose, and what it takes to describe them.
 pub(super) struct Chosen {
     pub(super) series: Vec<Series>,
-    pub(super) sites: Vec<Site>,
+    sites: HashMap<SiteId, Site>,
     targets: HashMap<TargetId, Target>,
 }
 
 impl Chosen {
     /// The line of one of the series.
     pub(super) fn line(&self, series: &Series) -> SeriesLine {
-        let site = self.sites.iter().find(|site| site.id == series.site);
+        let site = self.sites.get(&series.site);
         SeriesLine::new(series, site, self.targets.get(&series.target))
     }
 }
@@ -132,6 +132,7 @@ impl SeriesFilter {
             Some(site) => vec![site],
             None => sources.store.sites().await?,
         };
+        let sites = sites.into_iter().map(|site| (site.id, site)).collect();
         let targets = targets.into_iter().map(|target| (target.id, target)).collect();
         Ok(Chosen { series, sites, targets })
     }
@@ -159,15 +160,8 @@ pub async fn series(
         |series| series.id,
         |text| text.parse().ok().map(SeriesId),
     )?;
-    let sites: HashMap<SiteId, &Site> = chosen.sites.iter().map(|site| (site.id, site)).collect();
-    let items = series
-        .iter()
-        .map(|series| {
-            let site = sites.get(&series.site).copied();
-            SeriesLine::new(series, site, chosen.targets.get(&series.target))
-        })
-        .collect();
-    let coverage = picture::coverage(&chosen.sites, &heard);
+    let items = series.iter().map(|series| chosen.line(series)).collect();
+    let coverage = picture::coverage(chosen.sites.values(), &heard);
     Ok(List { at: Time(sources.now), coverage, items, next })
 }
 

@@ -1,0 +1,138 @@
+//! What is said of sites: silence is unknown, and down needs an incident.
+
+use domain::{id::TargetId, incident::IncidentKind};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use store::{Evaluation, NewIncident};
+
+use crate::house::{Agent, House, NOW};
+
+/// A site whose gateway answers.
+async fn heard_site(house: &House, number: u32) -> (String, Agent, i64) {
+    let uai = house.site(number).await;
+    let mut agent = house.agent(&uai, "srv").await;
+    let gateway =
+        json!({"method": "icmp", "address": "192.0.2.1", "role": "gateway", "name": "box"});
+    let target = house.target(&uai, &gateway).await;
+    house.measure(&mut agent, target, &[10, 5], |_, _| Some(0)).await;
+    (uai, agent, target)
+}
+
+async fn counts(house: &House) -> Value {
+    house.read("/status").await["sites"].clone()
+}
+
+#[tokio::test]
+async fn a_silent_site_is_unknown_and_coverage_says_so() {
+    let house = House::new().await;
+    let empty = house.read("/status").await;
+    assert_eq!(empty["coverage"], json!({"sites": 0, "heard": 0, "window_s": 300}));
+    let (heard, ..) = heard_site(&house, 1).await;
+    let silent = house.site(2).await;
+
+    let status = house.read("/status").await;
+    assert_eq!(status["coverage"], json!({"sites": 2, "heard": 1, "window_s": 300}));
+    assert_eq!(status["sites"], json!({"up": 1, "degraded": 0, "down": 0, "unknown": 1}));
+    let sites = house.read("/sites").await;
+    let states: Vec<_> =
+        sites["items"].as_array().unwrap().iter().map(|site| &site["state"]).collect();
+    assert_eq!(states, ["up", "unknown"]);
+    assert_eq!(house.read("/sites?state=unknown").await["items"][0]["uai"], json!(silent));
+    let detail = house.read(&format!("/sites/{heard}")).await;
+    assert_eq!(detail["ladder"][0]["role"], "gateway");
+    assert_eq!(detail["targets"][0]["outcome"], "ok");
+    assert_eq!(detail["targets"][0]["age_s"], 5);
+
+    // The last measure was good; six minutes of silence say nothing of now.
+    house.clock.set(Timestamp::from_second(NOW + 360).unwrap());
+    assert_eq!(counts(&house).await, json!({"up": 0, "degraded": 0, "down": 0, "unknown": 2}));
+    let detail = house.read(&format!("/sites/{heard}")).await;
+    assert_eq!(
+        (&detail["state"], &detail["targets"][0]["state"]),
+        (&json!("unknown"), &json!("unknown"))
+    );
+    assert_eq!(detail["coverage"]["heard"], 0);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_heard_but_measures_nothing_makes_no_site_up() {
+    let house = House::new().await;
+    let uai = house.site(1).await;
+    house.agent(&uai, "srv").await;
+    assert_eq!(counts(&house).await["unknown"], 1);
+}
+
+#[tokio::test]
+async fn a_failed_round_is_failing_until_an_incident_makes_it_down() {
+    let house = House::new().await;
+    let (uai, mut agent, target) = heard_site(&house, 1).await;
+    house
+        .measure(&mut agent, target, &[2], |series, _| {
+            // Outcome: timeout. The figures of a target that did not answer are unknown.
+            (series.metric == 1).then_some(1)
+        })
+        .await;
+    let detail = house.read(&format!("/sites/{uai}")).await;
+    assert_eq!(
+        (&detail["state"], &detail["targets"][0]["state"]),
+        (&json!("degraded"), &json!("failing"))
+    );
+    assert_eq!(detail["targets"][0]["outcome"], "timeout");
+
+    let site = house.store().site_by_uai(uai.parse().unwrap()).await.unwrap().unwrap().id;
+    let opened = Timestamp::from_second(NOW).unwrap();
+    let incident = NewIncident {
+        key: "cause".to_owned(),
+        site,
+        target: Some(TargetId(target)),
+        kind: IncidentKind::TargetDown,
+        title: "Passerelle sans réponse".to_owned(),
+        evidence: vec!["3 tours sur 3".to_owned()],
+        started_at: Timestamp::from_second(NOW - 60).unwrap(),
+    };
+    let evaluation = Evaluation {
+        open: vec![(incident, Vec::new())],
+        at: Some(opened),
+        ..Evaluation::default()
+    };
+    let incidents = house.store().save_evaluation(evaluation).await.unwrap();
+    let detail = house.read(&format!("/sites/{uai}")).await;
+    assert_eq!(
+        (&detail["state"], &detail["targets"][0]["state"]),
+        (&json!("down"), &json!("down"))
+    );
+    let open = house.read("/incidents?open=true").await;
+    assert_eq!(open["items"][0]["target"], "box");
+    assert_eq!(open["items"][0]["duration_s"], 60);
+    assert_eq!(house.read("/status").await["open_incidents"]["target_down"], 1);
+    let said = house.vigie(&["incidents", "--open"]).await;
+    assert_eq!((said.code, said.out.contains("Passerelle sans réponse")), (1, true), "{said:?}");
+    let said = house.vigie(&["site", "show", &uai]).await;
+    assert_eq!((said.code, said.out.contains(": coupé\n")), (1, true), "{said:?}");
+
+    let close = vec![(incidents[0].id, opened, Vec::new(), Vec::new())];
+    let evaluation = Evaluation { close, at: Some(opened), ..Evaluation::default() };
+    house.store().save_evaluation(evaluation).await.unwrap();
+    assert_eq!(house.read("/incidents?open=true").await["items"], json!([]));
+    assert_eq!(house.read("/incidents").await["items"][0]["state"], "closed");
+    assert_eq!(house.vigie(&["incidents"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_revoked_agent_is_heard_no_more() {
+    let house = House::new().await;
+    let (_, agent, _) = heard_site(&house, 1).await;
+    let answer = house.post(&format!("/agents/{}/revoke", agent.id), &json!(null)).await;
+    assert_eq!((answer.status, &answer.json()["status"]), (StatusCode::OK, &json!("revoked")));
+    let agents = house.read("/agents").await;
+    assert_eq!(
+        (&agents["items"][0]["status"], &agents["coverage"]["heard"]),
+        (&json!("revoked"), &json!(0))
+    );
+    assert_eq!(counts(&house).await["unknown"], 1);
+    assert_eq!(
+        house.read("/status").await["agents"],
+        json!({"active": 0, "connected": 0, "revoked": 1})
+    );
+}
