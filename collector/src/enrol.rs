@@ -59,7 +59,6 @@ pub async fn new_token(
     let secret_sha256 = sha256(&secret);
     let token = NewToken { id: id.clone(), secret_sha256, site, created_at, expires_at };
     context.store.add_token(token).await?;
-    tracing::info!(site = site.0, token = id, "a token was made");
     Ok((format!("{id}.{}.{}", hex(&secret), hex(&context.pin)), expires_at))
 }
 
