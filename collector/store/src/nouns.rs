@@ -34,6 +34,8 @@ pub trait SiteStore: Send + Sync {
     async fn import_sites(&self, sites: Vec<SiteFacts>, dry_run: bool) -> Result<ImportReport>;
     /// Every site, by UAI.
     async fn sites(&self) -> Result<Vec<Site>>;
+    /// One site.
+    async fn site(&self, id: SiteId) -> Result<Option<Site>>;
     /// One site by its key.
     async fn site_by_uai(&self, uai: Uai) -> Result<Option<Site>>;
     /// Registers or replaces the contractor of a lot.

@@ -147,6 +147,14 @@ impl SiteStore for SqliteStore {
         .await
     }
 
+    async fn site(&self, id: SiteId) -> Result<Option<Site>> {
+        self.read("find a site", move |conn| {
+            let sql = format!("SELECT {COLUMNS} FROM site WHERE id = ?1");
+            one(conn, &sql, [id.0], site).map_err(failed("find a site"))
+        })
+        .await
+    }
+
     async fn site_by_uai(&self, uai: Uai) -> Result<Option<Site>> {
         self.read("find a site", move |conn| find(conn, uai).map_err(failed("find a site"))).await
     }
