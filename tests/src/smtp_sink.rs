@@ -21,7 +21,7 @@ const MAX_LINE_BYTES: usize = 4 << 10;
 /// Largest mail taken.
 const MAX_MAIL_BYTES: usize = 1 << 20;
 /// Longest silence of a client.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What happens to one mail.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -127,6 +127,8 @@ pub(super) async fn site(
     series: &[Series],
     open: Vec<Incident>,
 ) -> Result<SitePicture> {
+    // What was measured last says nothing of a site whose agent is known to be silent by now.
+    let heard = heard && !open.iter().any(|incident| incident.kind == IncidentKind::AgentSilent);
     let targets: Vec<Target> = targets.into_iter().filter(|target| target.active).collect();
     let rounds = rounds(sources, site, &targets, series).await?;
     let down: HashSet<TargetId> = open

@@ -1,0 +1,78 @@
+//! The kill campaign: `kills [--agents N] [--devices N] [--kills K] [--faults F] [--seed S]`.
+//!
+//! Kills K times an agent and K times the collector, hurts lines F times, and tells what is lost
+//! without a declaration, stored twice, or was never measured. Ends with 1 unless all three are 0.
+
+#![expect(clippy::print_stdout, reason = "a campaign prints its findings")]
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::{Context, Result, bail};
+use e2e::campaign::{Options, Report, run};
+
+fn main() -> Result<ExitCode> {
+    let directory = tempfile::Builder::new().prefix("vigie-kills-").tempdir()?;
+    let mut options = Options {
+        agents: 3,
+        devices: 4,
+        kills: 100,
+        faults: 100,
+        seed: rand::random(),
+        directory: directory.path().to_owned(),
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let number = words.next().with_context(|| format!("{word} needs a number"))?;
+        let number: u64 = number.parse().with_context(|| format!("{word} {number}: no number"))?;
+        match word.as_str() {
+            "--agents" => options.agents = usize::try_from(number)?,
+            "--devices" => options.devices = usize::try_from(number)?,
+            "--kills" => {
+                options.kills = usize::try_from(number)?;
+                options.faults = options.kills;
+            }
+            "--faults" => options.faults = usize::try_from(number)?,
+            "--seed" => options.seed = number,
+            _ => bail!("{word} is unknown: --agents --devices --kills --faults --seed"),
+        }
+    }
+    println!(
+        "{} kills of agents, {} of the collector, {} faults of lines; seed {}",
+        options.kills, options.kills, options.faults, options.seed
+    );
+    let started = Instant::now();
+    let outcome = run(&options);
+    if !outcome.as_ref().is_ok_and(|report| report.verdict.is_clean()) {
+        println!("logs and data are kept in {}", directory.keep().display());
+    }
+    let report = outcome?;
+    print(&report, started);
+    let enough = report.agent_kills == options.kills && report.collector_kills == options.kills;
+    Ok(if report.verdict.is_clean() && enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(report: &Report, started: Instant) {
+    let verdict = &report.verdict;
+    println!("after {:.0} s:", started.elapsed().as_secs_f64());
+    println!("  agents killed {}, collector killed {}", report.agent_kills, report.collector_kills);
+    println!("  lines hurt {}, bytes of answers lost {}", report.faults, report.bytes_lost);
+    println!("  slowest start of the collector {:.2} s", report.slowest_start.as_secs_f64());
+    println!("  drained {:.1} s after the last fault", report.drained_after.as_secs_f64());
+    println!("  records durable {}, committed {}", verdict.spooled, verdict.committed);
+    println!("  samples committed {}, readings judged {}", verdict.samples, verdict.readings);
+    println!("  declared lost {}", verdict.declared);
+    println!(
+        "  durable before the kill that kept them out of the ledger {}, torn lines {}",
+        verdict.unwritten, verdict.torn_lines
+    );
+    println!("  rejected {}, conflicts {}", verdict.rejected, verdict.conflicts);
+    for key in verdict.lost.iter().take(20) {
+        println!("  LOST lane {} epoch {:016x} seq {}", key.lane, key.epoch, key.seq);
+    }
+    println!(
+        "undeclared lost {}, duplicates {}, phantoms {}",
+        verdict.lost.len(),
+        verdict.duplicates,
+        verdict.phantoms
+    );
+}

@@ -1,0 +1,372 @@
+//! The judgement: what became durable at the agents, against what the collector holds.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fs,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use proto::v1::Metric;
+use rusqlite::{Connection, OpenFlags};
+
+use super::readings::{METRICS, Readings};
+
+/// Bits of a sequence number in a key of the table `head`, as its migration says.
+const SEQ_BITS: u32 = 34;
+/// Longest wait for the collector's own locks.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A record, wherever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Lane.
+    pub lane: u8,
+    /// Random number of the lane's life: no two agents share one.
+    pub epoch: u64,
+    /// Number.
+    pub seq: u64,
+}
+
+/// What agents said, right after each sync.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    hashes: HashMap<Key, u64>,
+    epochs: HashSet<u64>,
+    /// Numbers that were made durable a second time, with another content.
+    pub rewritten: usize,
+    /// Lines that a kill cut.
+    pub torn: usize,
+}
+
+impl Ledger {
+    /// Adds the ledger of an agent.
+    pub fn read(&mut self, path: &Path) -> Result<()> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("there is no ledger {}", path.display()))?;
+        for line in text.lines() {
+            let Some((key, hash)) = parse(line) else {
+                self.torn += 1;
+                continue;
+            };
+            self.add(key, hash);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, key: Key, hash: u64) {
+        self.epochs.insert(key.epoch);
+        if self.hashes.insert(key, hash).is_some_and(|before| before != hash) {
+            self.rewritten += 1;
+        }
+    }
+
+    /// Whether this record was durable.
+    #[must_use]
+    pub fn contains(&self, key: &Key) -> bool {
+        self.hashes.contains_key(key)
+    }
+
+    /// Number of durable records.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.hashes.len()
+    }
+}
+
+/// `lane epoch seq hash kind`, epoch and hash in 16 hexadecimal digits.
+fn parse(line: &str) -> Option<(Key, u64)> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let [lane, epoch, seq, hash, kind] = words[..] else { return None };
+    if epoch.len() != 16 || hash.len() != 16 || kind.parse::<u8>().is_err() {
+        return None;
+    }
+    let key = Key {
+        lane: lane.parse().ok()?,
+        epoch: u64::from_str_radix(epoch, 16).ok()?,
+        seq: seq.parse().ok()?,
+    };
+    Some((key, u64::from_str_radix(hash, 16).ok()?))
+}
+
+/// What the collector holds.
+#[derive(Debug, Default)]
+pub struct Committed {
+    hashes: HashMap<Key, u64>,
+    /// Lane, epoch, first and last number of each stretch that was declared lost.
+    holes: Vec<(u8, u64, u64, u64)>,
+    values: Vec<i64>,
+    samples: u64,
+    rejected: u64,
+    conflicts: u64,
+    unreadable: usize,
+}
+
+impl Committed {
+    /// Number of records.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Values of the counters under watch, in no order.
+    #[must_use]
+    pub fn values(&self) -> &[i64] {
+        &self.values
+    }
+
+    fn explains(&self, key: &Key) -> bool {
+        self.holes.iter().any(|(lane, epoch, from, to)| {
+            (*lane, *epoch) == (key.lane, key.epoch) && (*from..=*to).contains(&key.seq)
+        })
+    }
+}
+
+fn open(database: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(database, flags)
+        .with_context(|| format!("cannot open {}", database.display()))?;
+    connection.busy_timeout(PATIENCE)?;
+    Ok(connection)
+}
+
+/// Reads the collector's database, beside the collector.
+pub fn committed(database: &Path) -> Result<Committed> {
+    let mut connection = open(database)?;
+    // One snapshot for all questions.
+    let read = connection.transaction()?;
+    let packed: i64 = read.query_row("SELECT count(*) FROM seen_pack", [], |row| row.get(0))?;
+    ensure!(packed == 0, "a day was compacted meanwhile: its records left the head, unjudged");
+
+    let mut lanes: HashMap<i64, (u8, u64)> = HashMap::new();
+    let mut statement = read.prepare("SELECT id, lane, epoch FROM lane")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        lanes.insert(row.get(0)?, (row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned()));
+    }
+    let watched = watched_columns(&read)?;
+    let mut held = Committed::default();
+    let mut statement = read.prepare("SELECT key, hash, grp, layout, items, payload FROM head")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let key: i64 = row.get(0)?;
+        let (lane, epoch) =
+            lanes.get(&(key >> SEQ_BITS)).copied().context("a record of no lane")?;
+        let seq = key.cast_unsigned() & ((1 << SEQ_BITS) - 1);
+        let hash: i64 = row.get(1)?;
+        held.hashes.insert(Key { lane, epoch, seq }, hash.cast_unsigned());
+        let group: Option<i64> = row.get(2)?;
+        let layout: Option<i64> = row.get(3)?;
+        let Some(place) = group.zip(layout) else { continue };
+        held.samples += row.get::<_, i64>(4)?.cast_unsigned();
+        let Some(columns) = watched.get(&place) else { continue };
+        let payload: Vec<u8> = row.get(5)?;
+        let Ok(record) = proto::samples::decode(&payload) else {
+            held.unreadable += 1;
+            continue;
+        };
+        let times = record.times_ms.len();
+        for column in columns {
+            let cells = record.cells.get(column * times..(column + 1) * times);
+            let cells = cells.context("a record narrower than its layout")?;
+            held.values.extend(cells.iter().flatten());
+        }
+    }
+    let mut statement = read.prepare("SELECT lane_id, seq_from, seq_to FROM seq_hole")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (lane, epoch) = lanes.get(&row.get(0)?).copied().context("a hole in no lane")?;
+        let (from, to): (i64, i64) = (row.get(1)?, row.get(2)?);
+        held.holes.push((lane, epoch, from.cast_unsigned(), to.cast_unsigned()));
+    }
+    let count = |table: &str| -> rusqlite::Result<u64> {
+        let count: i64 =
+            read.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
+        Ok(count.cast_unsigned())
+    };
+    held.rejected = count("rejected_record")?;
+    held.conflicts = count("conflict_record")?;
+    Ok(held)
+}
+
+/// For each layout of each group, the columns whose values are readings.
+fn watched_columns(read: &Connection) -> Result<BTreeMap<(i64, i64), Vec<usize>>> {
+    let mut watched_series = BTreeSet::new();
+    let mut statement = read.prepare("SELECT id, metric FROM series")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let metric = Metric::try_from(row.get::<_, i32>(1)?).unwrap_or(Metric::Unspecified);
+        if METRICS.contains(&metric) {
+            watched_series.insert(row.get::<_, i64>(0)?);
+        }
+    }
+    let mut watched = BTreeMap::new();
+    let mut statement = read.prepare("SELECT grp, layout, columns FROM layout")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let columns: Vec<u8> = row.get(2)?;
+        let (ids, rest) = columns.as_chunks::<8>();
+        ensure!(rest.is_empty(), "a layout of {} bytes", columns.len());
+        let at = ids
+            .iter()
+            .enumerate()
+            .filter_map(|(at, id)| watched_series.contains(&i64::from_le_bytes(*id)).then_some(at));
+        watched.insert((row.get(0)?, row.get(1)?), at.collect());
+    }
+    Ok(watched)
+}
+
+/// What is wrong, if anything is.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// Durable records.
+    pub spooled: usize,
+    /// Committed records.
+    pub committed: usize,
+    /// Committed samples.
+    pub samples: u64,
+    /// Readings among them.
+    pub readings: usize,
+    /// Durable, neither committed nor declared lost.
+    pub lost: Vec<Key>,
+    /// Durable and declared lost.
+    pub declared: usize,
+    /// Readings that were committed more than once.
+    pub duplicates: usize,
+    /// Committed values that nobody measured, and records under a number with another content.
+    pub phantoms: usize,
+    /// Records that were durable, and then sent, before the kill that kept them out of the ledger.
+    pub unwritten: usize,
+    /// Lines of ledgers that a kill cut.
+    pub torn_lines: usize,
+    /// Records that the collector refused.
+    pub rejected: u64,
+    /// Records that it found under a number with another content.
+    pub conflicts: u64,
+}
+
+impl Verdict {
+    /// 0 lost, 0 twice, 0 never measured, and something to judge.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.lost.is_empty()
+            && self.duplicates == 0
+            && self.phantoms == 0
+            && self.rejected == 0
+            && self.conflicts == 0
+            && self.readings > 0
+    }
+}
+
+/// Compares what was durable with what is held.
+#[must_use]
+pub fn judge(spooled: &Ledger, held: &Committed, readings: &Readings) -> Verdict {
+    let mut verdict = Verdict {
+        spooled: spooled.count(),
+        committed: held.hashes.len(),
+        samples: held.samples,
+        readings: held.values.len(),
+        phantoms: held.unreadable + spooled.rewritten,
+        rejected: held.rejected,
+        conflicts: held.conflicts,
+        ..Verdict::default()
+    };
+    for (key, hash) in &spooled.hashes {
+        match held.hashes.get(key) {
+            Some(known) if known == hash => {}
+            Some(_) => verdict.phantoms += 1,
+            None if held.explains(key) => verdict.declared += 1,
+            None => verdict.lost.push(*key),
+        }
+    }
+    verdict.lost.sort_unstable();
+    for key in held.hashes.keys().filter(|key| !spooled.contains(key)) {
+        if spooled.epochs.contains(&key.epoch) {
+            verdict.unwritten += 1;
+        } else {
+            verdict.phantoms += 1;
+        }
+    }
+    let mut seen = HashSet::with_capacity(held.values.len());
+    for value in &held.values {
+        verdict.duplicates += usize::from(!seen.insert(*value));
+        verdict.phantoms += usize::from(!readings.is_genuine(*value));
+    }
+    verdict
+}
+
+/// Asks the database itself.
+pub fn check_integrity(database: &Path) -> Result<()> {
+    let answer: String =
+        open(database)?.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    ensure!(answer == "ok", "the database is damaged: {answer}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::snmp_responder::Question;
+
+    const KEY: Key = Key { lane: 1, epoch: 9, seq: 4 };
+
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger.add(KEY, 77);
+        ledger
+    }
+
+    fn reading(readings: &Readings) -> i64 {
+        let (metric, at) = (Metric::IfHcInOctets, SystemTime::now());
+        i64::try_from(readings.values()(Question { device: 0, metric, if_index: 1, at })).unwrap()
+    }
+
+    /// The oracle is only worth what it catches.
+    #[test]
+    fn each_kind_of_harm_is_seen() {
+        let readings = Readings::default();
+        let value = reading(&readings);
+        let clean = || Committed {
+            hashes: HashMap::from([(KEY, 77)]),
+            values: vec![value],
+            ..Committed::default()
+        };
+        assert!(judge(&ledger(), &clean(), &readings).is_clean());
+
+        let lost = || Committed { hashes: HashMap::new(), ..clean() };
+        assert_eq!(judge(&ledger(), &lost(), &readings).lost, [KEY]);
+        let declared = Committed { holes: vec![(1, 9, 1, 4)], ..lost() };
+        assert!(judge(&ledger(), &declared, &readings).is_clean());
+        let elsewhere = vec![(0, 9, 1, 4), (1, 8, 1, 4), (1, 9, 5, 9)];
+        let elsewhere = Committed { holes: elsewhere, ..lost() };
+        assert_eq!(judge(&ledger(), &elsewhere, &readings).lost, [KEY]);
+
+        let twice = Committed { values: vec![value, value], ..clean() };
+        assert_eq!(judge(&ledger(), &twice, &readings).duplicates, 1);
+        let never = Committed { values: vec![value, value + 1], ..clean() };
+        assert_eq!(judge(&ledger(), &never, &readings).phantoms, 1);
+        let other = Committed { hashes: HashMap::from([(KEY, 78)]), ..clean() };
+        assert_eq!(judge(&ledger(), &other, &readings).phantoms, 1);
+        let stranger = Key { epoch: 10, ..KEY };
+        let strange = Committed { hashes: HashMap::from([(KEY, 77), (stranger, 1)]), ..clean() };
+        assert_eq!(judge(&ledger(), &strange, &readings).phantoms, 1);
+        let nothing = Committed { values: Vec::new(), ..clean() };
+        assert!(!judge(&ledger(), &nothing, &readings).is_clean(), "nothing to judge is no proof");
+        let refused = Committed { rejected: 1, ..clean() };
+        assert!(!judge(&ledger(), &refused, &readings).is_clean());
+        let mut rewritten = ledger();
+        rewritten.add(KEY, 78);
+        assert!(!judge(&rewritten, &clean(), &readings).is_clean());
+    }
+
+    #[test]
+    fn torn_lines_are_no_records() {
+        let whole = "1 00000000000000ab 12 00000000000000cd 1";
+        assert_eq!(parse(whole), Some((Key { lane: 1, epoch: 0xab, seq: 12 }, 0xcd)));
+        assert!((0..whole.len()).all(|end| parse(&whole[..end]).is_none()));
+        assert_eq!(parse(&format!("1 00000000000000ab 1{whole}")), None);
+    }
+}
