@@ -163,7 +163,7 @@ async fn save(context: &Context, world: &mut World, evaluation: Evaluation, now:
             }
             context.metrics.incidents_opened.inc_by(opened.len() as u64);
             context.metrics.incidents_closed.inc_by(closed.len() as u64);
-            world.saved(opened, &closed);
+            world.saved(opened, &closed, now);
         }
         Err(error) => {
             // Nothing was kept: the same decisions come again with the next step.

@@ -141,7 +141,8 @@ fn a_cut_uplink_is_unknown_never_down_and_loses_nothing() -> Result<()> {
     let rounds = (last - first) / 5.0 + 1.0;
     ensure!(last - first > out.as_secs_f64(), "{points:?}");
     ensure!((points.len() as f64 - rounds).abs() < 1.5, "{} points, {rounds} rounds", points.len());
-    ensure!(kinds(&world.incidents()?) == ["agent-silent"], "late data opens nothing");
+    let incidents = world.incidents()?;
+    ensure!(kinds(&incidents) == ["agent-silent"], "late data opens nothing: {incidents:#?}");
     Ok(())
 }
 

@@ -40,8 +40,7 @@ impl World {
             sink.address()
         );
         let config = Arc::new(Config::parse(&text, "collector.toml").unwrap());
-        let samples =
-            SampleOptions { read_payload: wire::rounds, retention: Retention::default() };
+        let samples = SampleOptions { read_payload: wire::rounds, retention: Retention::default() };
         let store = Arc::new(SqliteStore::open(&config.database(), samples).unwrap());
         let now = Timestamp::from_second(1_795_419_730).unwrap();
         let clock = Arc::new(FakeClock::new(now));
@@ -165,8 +164,7 @@ async fn a_recipient_that_does_not_exist_fails_and_the_others_get_theirs() {
     world.open("a", &["gone@example.org", "here@example.org"]).await;
     world.start();
     world.drained().await;
-    let confirmed: Vec<_> =
-        world.sink.mails().into_iter().filter(Mail::is_confirmed).collect();
+    let confirmed: Vec<_> = world.sink.mails().into_iter().filter(Mail::is_confirmed).collect();
     assert_eq!(confirmed.len(), 1);
     assert_eq!(world.context.metrics.mails_failed.get(), 1);
 }

@@ -13,7 +13,7 @@ use domain::{
     },
     contractor::Contractor,
     id::{AgentId, GroupId, IncidentId, Layout, SiteId, TargetId},
-    incident::Incident,
+    incident::{Incident, IncidentKind},
     metric::{self, Outcome},
     site::Site,
     target::{Series, Target},
@@ -68,6 +68,8 @@ struct Known {
     watched: BTreeMap<(usize, TargetId, String), Watched>,
     open: Vec<Incident>,
     heard: Option<Timestamp>,
+    /// End of the last silence of its agent: failures measured before it are history.
+    back_at: Option<Timestamp>,
 }
 
 /// Everything that the evaluator knows.
@@ -205,14 +207,21 @@ impl World {
             return;
         }
         let known = self.known.entry(item.site).or_default();
+        let silent = known.open.iter().any(|open| open.kind == IncidentKind::AgentSilent);
         let first_ms = item.columns.times_ms.first().copied().unwrap_or(0);
         for (row, time_ms) in item.columns.times_ms.iter().enumerate() {
             let Ok(at) = Timestamp::from_millisecond(item.time_ms + time_ms - first_ms) else {
                 continue;
             };
+            // A site leaves the unknown by fresh measures only: what failed during a silence that was
+            // told as such is not told again. What answered ends an incident, whenever it was.
+            let past = silent || known.back_at.is_some_and(|back| at < back);
             let cell = |column: usize| item.columns.cells[column * rows + row];
             for column in &prepared.outcomes {
                 let Some(outcome) = cell(*column).and_then(Outcome::from_code) else { continue };
+                if past && is_good(outcome) != Some(true) {
+                    continue;
+                }
                 let target = prepared.columns[*column].target;
                 known.rounds.entry(target).or_default().push(Seen { at, outcome });
                 if is_good(outcome) == Some(true) && self.answered.insert(target) {
@@ -220,7 +229,7 @@ impl World {
                     self.new_states.push((key, Some("1".to_owned())));
                 }
             }
-            for reading in &prepared.readings {
+            for reading in prepared.readings.iter().filter(|_| !past) {
                 let rule = &context.config.alerts.rules[reading.rule];
                 let series = &prepared.columns[reading.over];
                 if let Some(value) = read(rule, &prepared.columns, reading, &cell, at) {
@@ -297,11 +306,17 @@ impl World {
     }
 
     /// The store kept the decisions.
-    pub(super) fn saved(&mut self, opened: Vec<Incident>, closed: &[IncidentId]) {
+    pub(super) fn saved(&mut self, opened: Vec<Incident>, closed: &[IncidentId], now: Timestamp) {
         for incident in opened {
             self.known.entry(incident.site).or_default().open.push(incident);
         }
         for known in self.known.values_mut() {
+            let ends = |open: &Incident| {
+                open.kind == IncidentKind::AgentSilent && closed.contains(&open.id)
+            };
+            if known.open.iter().any(ends) {
+                known.back_at = Some(now);
+            }
             known.open.retain(|incident| !closed.contains(&incident.id));
         }
     }
