@@ -135,7 +135,7 @@ async fn work(
     loop {
         tokio::select! {
             () = stop.cancelled() => {
-                desk.stop();
+                desk.stop().await;
                 return Ok(());
             }
             Some(config) = offers.recv() => desk.offer(&config),

@@ -74,8 +74,10 @@ pub struct Metrics {
     pub rounds_missed: Family<Cause, Counter>,
     lags_ms: Mutex<VecDeque<u32>>,
     lag_p95: Real,
-    /// Records that the spool's queue had no room for.
+    /// Records that the spool did not take.
     pub records_refused: Counter,
+    /// Events lost, because the spool took none for too long.
+    pub events_dropped: Counter,
     /// 1 while a session with the collector stands.
     pub connected: Whole,
     /// 1 while the collector has this agent on hold.
@@ -155,6 +157,7 @@ impl Metrics {
             lags_ms: Mutex::default(),
             lag_p95: Real::default(),
             records_refused: Counter::default(),
+            events_dropped: Counter::default(),
             connected: Whole::default(),
             held: Whole::default(),
             sessions: Counter::default(),
@@ -185,8 +188,10 @@ impl Metrics {
         r.register("rounds_missed", missed, m.rounds_missed.clone());
         let lag = "Delay between a round's due time and its start, 95th percentile";
         r.register_with_unit("round_lag_p95", lag, Unit::Seconds, m.lag_p95.clone());
-        let refused = "Records that the spool's queue had no room for";
+        let refused = "Records that the spool did not take";
         r.register("records_refused", refused, m.records_refused.clone());
+        let dropped = "Events lost, because the spool took none for too long";
+        r.register("events_dropped", dropped, m.events_dropped.clone());
         let connected = "1 while a session with the collector stands";
         r.register("uplink_connected", connected, m.connected.clone());
         let held = "1 while the collector has this agent on hold";
@@ -324,7 +329,8 @@ impl Metrics {
 }
 
 /// Every cause that a round may be missed for.
-pub const CAUSES: [&str; 6] = ["overload", "suspended", "cancelled", "panicked", "error", "full"];
+pub const CAUSES: [&str; 8] =
+    ["overload", "suspended", "cancelled", "panicked", "error", "full", "replaced", "stopped"];
 
 #[cfg(test)]
 mod tests {
@@ -350,7 +356,7 @@ mod tests {
         for cause in CAUSES {
             metrics.rounds_missed.get_or_create(&Cause { cause }).inc_by(2);
         }
-        assert_eq!(metrics.missed(), 12);
+        assert_eq!(metrics.missed(), 16);
     }
 
     #[test]

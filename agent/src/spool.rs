@@ -279,6 +279,8 @@ pub struct Counters {
     pub corrupt_records: u64,
     /// Records dropped from memory while the disk was out of use.
     pub dropped_records: u64,
+    /// Records taken from their maker that could not be kept.
+    pub refused_records: u64,
 }
 
 /// What the uplink and the metrics page see, after each commit.

@@ -150,8 +150,8 @@ impl Desk {
     }
 
     /// Stops measuring. A stop during a plan's probation is not the plan's fault.
-    pub fn stop(&mut self) {
-        self.runner.stop();
+    pub async fn stop(&mut self) {
+        self.runner.stop().await;
         if let (Some(_), Some(current)) = (self.on_probation_until, &self.current) {
             self.store.try_out(current).unwrap_or_else(|error| tell(&error));
         }

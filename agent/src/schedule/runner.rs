@@ -2,10 +2,13 @@
 
 use std::{
     any::Any,
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     error::Error,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,8 +16,8 @@ use futures_util::FutureExt as _;
 use proto::v1::{Gap, GapReason, event::Event};
 use tokio::{
     sync::Semaphore,
-    task::AbortHandle,
-    time::{Instant, sleep, timeout},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{Budget, Missed, Stretch, Tick, Timetable, ns, packets, round_limit};
@@ -35,6 +38,12 @@ const SUSPENDED: Duration = Duration::from_secs(2);
 const MAX_REST: Duration = Duration::from_mins(15);
 /// Longest text of a panic that is logged.
 const MAX_PANIC_TEXT: usize = 200;
+/// Events that wait for room in the spool.
+const MAX_UNTOLD: usize = 256;
+/// Their payload, bytes.
+const MAX_UNTOLD_BYTES: usize = 4 << 20;
+/// Longest wait for the rounds in flight at the stop, so that they are declared.
+const STOP_LIMIT: Duration = Duration::from_millis(300);
 
 /// Builds the probe of a group.
 pub type Builder = Box<dyn Fn(&Group) -> Result<Box<dyn Probe>, BuildError> + Send + Sync>;
@@ -56,6 +65,15 @@ pub struct Shared {
     devices: Semaphore,
     budget: Mutex<Budget>,
     missed: Mutex<Missed>,
+    untold: Mutex<Untold>,
+    is_stopping: AtomicBool,
+}
+
+/// Events that the spool had no room for, the oldest first.
+#[derive(Default)]
+struct Untold {
+    events: VecDeque<NewRecord>,
+    bytes: usize,
 }
 
 impl Shared {
@@ -69,8 +87,18 @@ impl Shared {
         (snmp_devices, packets_per_s): (usize, u32),
     ) -> Self {
         let budget = Mutex::new(Budget::new(packets_per_s, clock.boot_ns()));
-        let (devices, missed) = (Semaphore::new(snmp_devices), Mutex::default());
-        Self { clock, metrics, agent_id, build, sink, devices, budget, missed }
+        Self {
+            clock,
+            metrics,
+            agent_id,
+            build,
+            sink,
+            devices: Semaphore::new(snmp_devices),
+            budget,
+            missed: Mutex::default(),
+            untold: Mutex::default(),
+            is_stopping: AtomicBool::new(false),
+        }
     }
 
     fn miss(&self, cause: &'static str, stretch: Stretch) {
@@ -90,8 +118,43 @@ impl Shared {
         })
     }
 
+    /// Hands an event over, behind those that still wait for room. Beyond the bound the newest is
+    /// dropped, and counted.
+    fn tell(&self, event: NewRecord) {
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = untold.bytes + event.payload.len();
+        if untold.events.len() >= MAX_UNTOLD || bytes > MAX_UNTOLD_BYTES {
+            self.metrics.events_dropped.inc();
+            tracing::error!("an event is dropped: the spool has had no room for long");
+        } else {
+            untold.bytes = bytes;
+            untold.events.push_back(event);
+        }
+        drop(untold);
+        self.tell_waiting();
+    }
+
+    /// Hands over the events that wait, as far as there is room.
+    fn tell_waiting(&self) {
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(event) = untold.events.front() {
+            match (self.sink)(event.clone()) {
+                Ok(()) => {}
+                Err(SpoolError::Full | SpoolError::Stopped) => return,
+                Err(error @ SpoolError::Refused(_)) => {
+                    self.metrics.events_dropped.inc();
+                    let error = &error as &dyn Error;
+                    tracing::error!(error, "an event is dropped");
+                }
+            }
+            untold.bytes -= event.payload.len();
+            untold.events.pop_front();
+        }
+    }
+
     /// Declares what was missed since the last call.
     fn declare(&self) {
+        self.tell_waiting();
         let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
         let stretches: Vec<_> = missed.drain().collect();
         drop(missed);
@@ -127,12 +190,14 @@ pub struct ApplyError {
 /// The running groups. Dropping it stops them.
 pub struct Runner {
     shared: Arc<Shared>,
-    running: HashMap<u32, (Arc<Group>, AbortHandle)>,
+    running: HashMap<u32, (Arc<Group>, JoinHandle<()>)>,
+    /// Held by a group's task while it lives, so that two of one group never measure together.
+    turns: HashMap<u32, Arc<tokio::sync::Mutex<()>>>,
 }
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        self.stop();
+        self.running.values().for_each(|(_, task)| task.abort());
     }
 }
 
@@ -140,7 +205,7 @@ impl Runner {
     /// With nothing running.
     #[must_use]
     pub fn new(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared), running: HashMap::new() }
+        Self { shared: Arc::new(shared), running: HashMap::new(), turns: HashMap::new() }
     }
 
     /// Runs `plan` from now on, or leaves all as it was. Groups that did not change go on
@@ -168,10 +233,17 @@ impl Runner {
             stays
         });
         for (group, probe) in fresh {
-            let task = measure(Arc::clone(&self.shared), Arc::clone(&group), probe);
-            let handle = tokio::spawn(task).abort_handle();
-            self.running.insert(group.id, (group, handle));
+            let turn = Arc::clone(self.turns.entry(group.id).or_default());
+            let (shared, mine) = (Arc::clone(&self.shared), Arc::clone(&group));
+            let task = tokio::spawn(async move {
+                // The group's former task ends as soon as it is looked at.
+                let _turn = turn.lock_owned().await;
+                measure(shared, mine, probe).await;
+            });
+            self.running.insert(group.id, (group, task));
         }
+        // Nobody holds the turn of a group that has gone.
+        self.turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         self.shared.metrics.plan_version.set(i64::try_from(plan.version).unwrap_or(i64::MAX));
         self.shared.metrics.plan_groups.set(i64::try_from(self.running.len()).unwrap_or(i64::MAX));
         Ok(())
@@ -182,10 +254,18 @@ impl Runner {
         self.shared.declare();
     }
 
-    /// Stops every group, and declares what it missed.
-    pub fn stop(&mut self) {
-        for (_, (_, task)) in self.running.drain() {
-            task.abort();
+    /// Stops every group, and declares what was missed, the rounds in flight included.
+    pub async fn stop(&mut self) {
+        self.shared.is_stopping.store(true, Ordering::Release);
+        let tasks: Vec<_> = self.running.drain().map(|(_, (_, task))| task).collect();
+        tasks.iter().for_each(JoinHandle::abort);
+        let late = Instant::now() + STOP_LIMIT;
+        for task in tasks {
+            // An aborted task ends with an error, which says no more.
+            if timeout_at(late, task).await.is_err() {
+                tracing::warn!("a group did not stop in time");
+                break;
+            }
         }
         self.shared.declare();
     }
@@ -196,6 +276,29 @@ enum Failure {
     Cancelled,
     Panicked(Box<dyn Any + Send>),
     Error(crate::probe::ProbeError),
+}
+
+/// A regular round that has begun: when its task is aborted it is declared all the same.
+struct InFlight<'a> {
+    shared: &'a Shared,
+    group: &'a Group,
+    started: u64,
+    is_over: bool,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let (cause, reason) = if self.shared.is_stopping.load(Ordering::Acquire) {
+            ("stopped", GapReason::GapStopped)
+        } else {
+            ("replaced", GapReason::GapConfigOff)
+        };
+        let ended = self.shared.clock.boot_ns().max(self.started + 1);
+        self.shared.miss(cause, stretch(self.group, reason, self.started, ended, 1));
+    }
 }
 
 /// Measures one group for ever.
@@ -217,7 +320,12 @@ async fn measure(shared: Arc<Shared>, group: Arc<Group>, mut probe: Box<dyn Prob
             shared.miss(cause, stretch(&group, reason, tick.skipped_from, tick.due, tick.skipped));
         }
         let started = clock.boot_ns();
+        // A confirmation is one more round; without it none is missing.
+        let is_over = tick.confirms;
+        let mut in_flight = InFlight { shared: &shared, group: &group, started, is_over };
         let outcome = round(&shared, &group, &mut *probe, &tick).await;
+        in_flight.is_over = true;
+        drop(in_flight);
         let ended = clock.boot_ns();
         let failed = |reason| stretch(&group, reason, started, ended.max(started + 1), 1);
         match outcome {
@@ -356,7 +464,8 @@ async fn round(
     }
 }
 
-/// Hands a round's figures and findings to the spool.
+/// Hands a round's figures and findings to the spool. The findings stand by themselves: they wait
+/// for room, and an error is about the figures only.
 fn keep(
     shared: &Shared,
     group: &Group,
@@ -367,11 +476,11 @@ fn keep(
     let mut record = wire::sample_record(group, &round, &*shared.clock);
     // A confirmation is what the alert waits for.
     record.urgent |= confirms;
-    shared.keep(record)?;
+    let kept = shared.keep(record);
     for event in events {
-        shared.keep(wire::event_record(event, &*shared.clock))?;
+        shared.tell(wire::event_record(event, &*shared.clock));
     }
-    Ok(())
+    kept
 }
 
 #[cfg(test)]

@@ -36,6 +36,39 @@ const WRITE_CHUNK: usize = 1 << 20;
 /// Opens the spool's directory, again and again while it fails.
 pub type OpenDisk = Box<dyn Fn() -> Result<Box<dyn Vfs>, LockError> + Send>;
 
+/// Whether [`Spool::append`] would take the record: asked before it is handed over, so that its
+/// maker hears of a refusal. A payload is squeezed for it only when it is too large as it is.
+pub(super) fn check(record: &NewRecord) -> Result<(), AppendError> {
+    is_sound(record)?;
+    let len = record.payload.len();
+    if len <= MAX_STORED_PAYLOAD_BYTES {
+        return Ok(());
+    }
+    let zip = zstd::bulk::Compressor::new(ZSTD_LEVEL).ok();
+    let zipped = zip.and_then(|mut zip| squeeze(&mut zip, &record.payload));
+    let stored = zipped.map_or(len, |zipped| zipped.len());
+    if len > MAX_PAYLOAD_BYTES || stored > MAX_STORED_PAYLOAD_BYTES {
+        return Err(AppendError::TooLarge { len, stored });
+    }
+    Ok(())
+}
+
+fn is_sound(record: &NewRecord) -> Result<(), AppendError> {
+    if record.lane as usize >= LANES {
+        return Err(AppendError::NoLane(record.lane));
+    }
+    if record.kind == 0 { Err(AppendError::Kind) } else { Ok(()) }
+}
+
+/// The payload compressed, when that is worth it.
+fn squeeze(zip: &mut zstd::bulk::Compressor<'static>, payload: &[u8]) -> Option<Vec<u8>> {
+    if payload.len() < MIN_ZSTD_LEN || payload.len() > MAX_PAYLOAD_BYTES {
+        return None;
+    }
+    let zipped = zip.compress(payload).ok()?;
+    (zipped.len() <= payload.len() - payload.len() / 8).then_some(zipped)
+}
+
 /// The spool. One owner; all calls block on the disk.
 pub struct Spool {
     pub(super) config: SpoolConfig,
@@ -146,14 +179,9 @@ impl Spool {
     /// [`AppendError`]; the spool is unchanged then.
     pub fn append(&mut self, record: &NewRecord) -> Result<u64, AppendError> {
         let index = record.lane as usize;
-        if index >= LANES {
-            return Err(AppendError::NoLane(record.lane));
-        }
-        if record.kind == 0 {
-            return Err(AppendError::Kind);
-        }
+        is_sound(record)?;
         let len = record.payload.len();
-        let zipped = self.zip(&record.payload);
+        let zipped = self.zip.as_mut().and_then(|zip| squeeze(zip, &record.payload));
         let flags = if zipped.is_some() { FLAG_ZSTD } else { 0 };
         let stored = zipped.as_deref().unwrap_or(&record.payload);
         if len > MAX_PAYLOAD_BYTES || stored.len() > MAX_STORED_PAYLOAD_BYTES {
@@ -177,14 +205,6 @@ impl Spool {
         lane.pending.push_back(Pending { head, bytes });
         self.trim_ring();
         Ok(head.seq)
-    }
-
-    fn zip(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        if payload.len() < MIN_ZSTD_LEN || payload.len() > MAX_PAYLOAD_BYTES {
-            return None;
-        }
-        let zipped = self.zip.as_mut()?.compress(payload).ok()?;
-        (zipped.len() <= payload.len() - payload.len() / 8).then_some(zipped)
     }
 
     /// Appends an event of the spool's own making, which is always small and well-formed.

@@ -482,18 +482,21 @@ fn a_kill_while_renumbering_leaves_every_record_once() {
     }
 }
 
+/// Bytes that do not compress.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let byte = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_le_bytes()[7]
+    };
+    std::iter::repeat_with(byte).take(len).collect()
+}
+
 #[test]
 fn a_record_too_large_is_refused_and_costs_no_number() {
     let mut bench = Bench::new();
     let now = Moment::default();
-    let mut state = 1_u64;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        state.to_le_bytes()[7]
-    })
-    .take(300 << 10)
-    .collect();
-    let refused = NewRecord { payload: noise, ..sample(1, 0, now) };
+    let refused = NewRecord { payload: noise(300 << 10), ..sample(1, 0, now) };
     assert!(matches!(bench.spool().append(&refused), Err(AppendError::TooLarge { .. })));
     let refused = NewRecord { payload: vec![0; (1 << 20) + 1], ..sample(1, 0, now) };
     assert!(matches!(bench.spool().append(&refused), Err(AppendError::TooLarge { .. })));

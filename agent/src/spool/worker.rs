@@ -18,8 +18,8 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    AckOutcome, Batch, NewRecord, OpenError, Range, ReadRequest, Recovery, Spool, SpoolConfig,
-    SpoolStatus,
+    AckOutcome, AppendError, Batch, NewRecord, OpenError, Range, ReadRequest, Recovery, Spool,
+    SpoolConfig, SpoolStatus, store,
 };
 use crate::clock::Clock;
 
@@ -47,6 +47,9 @@ pub enum SpoolError {
     /// It has stopped.
     #[error("the spool's thread has stopped")]
     Stopped,
+    /// It would never take this record: trying again is of no use.
+    #[error("the spool takes no such record")]
+    Refused(#[from] AppendError),
 }
 
 enum Command {
@@ -84,8 +87,10 @@ impl SpoolHandle {
     /// Hands over a record. It will be durable within the commit interval, or 50 ms if urgent.
     ///
     /// # Errors
-    /// [`SpoolError::Full`]: the record was not taken, and the caller must declare the gap.
+    /// [`SpoolError::Full`] or [`SpoolError::Refused`]: the record was not taken, and the caller must
+    /// declare the gap.
     pub fn try_append(&self, record: NewRecord) -> Result<(), SpoolError> {
+        store::check(&record)?;
         let weight = record.payload.len() + RECORD_WEIGHT;
         let bytes = self.bytes.fetch_add(weight, Ordering::AcqRel) + weight;
         let records = self.records.fetch_add(1, Ordering::AcqRel) + 1;
@@ -296,7 +301,9 @@ impl Worker {
         self.records.fetch_sub(1, Ordering::AcqRel);
         let wait = if record.urgent { URGENT_WAIT } else { self.spool.commit_interval() };
         let due = Instant::now() + wait;
+        // `try_append` has asked already.
         if let Err(error) = self.spool.append(record) {
+            self.spool.counters.refused_records += 1;
             tracing::error!(%error, "a record is not kept");
         }
         self.due = Some(self.due.map_or(due, |before| before.min(due)));

@@ -140,10 +140,10 @@ async fn a_stop_during_probation_is_not_the_plans_fault() {
     let office = Office::new();
     let (mut desk, _state) = office.open();
     desk.offer(&config(1, 1));
-    desk.stop();
+    desk.stop().await;
     for _ in 0..2 * super::super::plans::MAX_TRIES {
         let (mut desk, state) = office.open();
         assert_eq!(told(&state), (1, None));
-        desk.stop();
+        desk.stop().await;
     }
 }

@@ -32,6 +32,7 @@ impl Clock for TestClock {
 enum Act {
     Answer,
     Change,
+    Find,
     Hang,
     Panic,
 }
@@ -50,10 +51,12 @@ impl Probe for Scripted {
         match act {
             Act::Hang => std::future::pending().await,
             Act::Panic => panic!("as scripted\u{1b}[2J"),
-            Act::Answer | Act::Change => {}
+            Act::Answer | Act::Change | Act::Find => {}
         }
         let changed = matches!(act, Act::Change);
-        Ok(Round { boot_ns, cells: vec![Some(0)], changed, events: Vec::new() })
+        let found = Event::ClockStep(v1::ClockStep { step_ns: 7 });
+        let events = if matches!(act, Act::Find) { vec![found] } else { Vec::new() };
+        Ok(Round { boot_ns, cells: vec![Some(0)], changed, events })
     }
 }
 
@@ -84,6 +87,14 @@ struct Bench {
 impl Bench {
     /// `act(group, round)` scripts each group's rounds, numbered over rebuilt probes.
     fn new(act: impl Fn(u32, u32) -> Act + Send + Sync + 'static) -> Self {
+        Self::refusing(act, |_| None)
+    }
+
+    /// As [`Self::new`], with a spool that says `refuse` of each record.
+    fn refusing(
+        act: impl Fn(u32, u32) -> Act + Send + Sync + 'static,
+        refuse: impl Fn(&NewRecord) -> Option<SpoolError> + Send + Sync + 'static,
+    ) -> Self {
         let clock = Arc::new(TestClock { start: Instant::now(), asleep: AtomicU64::new(0) });
         let metrics = Arc::new(Metrics::new());
         let records = Arc::new(Mutex::new(Vec::new()));
@@ -99,6 +110,9 @@ impl Bench {
         });
         let kept = Arc::clone(&records);
         let sink: Sink = Box::new(move |record| {
+            if let Some(error) = refuse(&record) {
+                return Err(error);
+            }
             kept.lock().unwrap().push(record);
             Ok(())
         });
@@ -271,4 +285,113 @@ async fn a_full_spool_is_declared_when_there_is_room_again() {
     let events = kept.lock().unwrap().len();
     assert!(events >= 2, "{events}");
     assert!(metrics.records_refused.get() >= 4);
+}
+
+/// A group whose rounds may take half a minute.
+fn patient(id: u32) -> Group {
+    Group { timeout: Duration::from_secs(15), ..group(id, 60) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_that_a_new_plan_breaks_off_is_declared() {
+    let mut bench = Bench::new(|_, _| Act::Hang);
+    bench.runner.apply(plan(1, vec![patient(1), patient(2)])).unwrap();
+    // The first rounds begin within 3 s.
+    bench.pass(5).await;
+    assert_eq!(bench.gaps(), [], "the rounds are still in flight");
+    // Group 1 changes, group 2 goes.
+    let mut changed = patient(1);
+    changed.layout = 2;
+    bench.runner.apply(plan(2, vec![changed])).unwrap();
+    bench.pass(1).await;
+    let gaps = bench.gaps();
+    let told: Vec<_> = gaps.iter().map(|gap| (gap.group, gap.reason(), gap.rounds)).collect();
+    assert_eq!(told.len(), 2, "{gaps:?}");
+    for id in [1, 2] {
+        assert!(told.contains(&(id, GapReason::GapConfigOff, 1)), "{gaps:?}");
+    }
+    assert_eq!(bench.metrics.missed(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_in_flight_at_the_stop_is_declared_before_it_ends() {
+    let mut bench = Bench::new(|_, _| Act::Hang);
+    bench.runner.apply(plan(1, vec![patient(1)])).unwrap();
+    bench.pass(5).await;
+    assert_eq!(bench.records.lock().unwrap().len(), 0);
+    bench.runner.stop().await;
+    assert_eq!(bench.records.lock().unwrap().len(), 1, "told by the stop itself");
+    let gaps = bench.gaps();
+    assert_eq!((gaps[0].group, gaps[0].reason()), (1, GapReason::GapStopped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_begins_when_its_former_task_has_ended() {
+    let mut bench = Bench::new(|_, _| Act::Answer);
+    let turn = Arc::clone(bench.runner.turns.entry(1).or_default());
+    let former = turn.lock_owned().await;
+    bench.runner.apply(plan(1, vec![group(1, 10), group(2, 10)])).unwrap();
+    bench.pass(60).await;
+    assert_eq!((bench.samples(1).len(), bench.samples(2).len() > 5), (0, true));
+    drop(former);
+    bench.pass(60).await;
+    assert!(bench.samples(1).len() > 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_waits_for_room_and_its_round_is_not_called_missing() {
+    let room = Arc::new(AtomicBool::new(false));
+    let is_room = Arc::clone(&room);
+    let mut bench = Bench::refusing(
+        |_, n| if n == 1 { Act::Find } else { Act::Answer },
+        move |record| {
+            let refused = record.kind == proto::KIND_EVENT && !is_room.load(Relaxed);
+            refused.then_some(SpoolError::Full)
+        },
+    );
+    bench.runner.apply(plan(1, vec![group(1, 10)])).unwrap();
+    bench.pass(60).await;
+    assert!(bench.samples(1).len() >= 6);
+    assert_eq!(bench.metrics.missed(), 0);
+    room.store(true, Relaxed);
+    assert_eq!(bench.gaps(), []);
+    let events = || {
+        let records = bench.records.lock().unwrap();
+        records.iter().filter(|record| record.kind == proto::KIND_EVENT).count()
+    };
+    assert_eq!(events(), 1);
+    bench.runner.declare();
+    assert_eq!(events(), 1, "it is told once");
+    assert_eq!(bench.metrics.events_dropped.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn findings_that_find_no_room_are_bounded_and_counted() {
+    let mut bench = Bench::refusing(
+        |_, _| Act::Find,
+        |record| (record.kind == proto::KIND_EVENT).then_some(SpoolError::Full),
+    );
+    bench.runner.apply(plan(1, vec![group(1, 1)])).unwrap();
+    let rounds = MAX_UNTOLD as u64 + 50;
+    bench.pass(rounds).await;
+    let dropped = bench.metrics.events_dropped.get();
+    assert!((48..=51).contains(&dropped), "{dropped}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_that_no_spool_takes_does_not_stand_in_the_way() {
+    let refused = crate::spool::AppendError::Kind;
+    let first = AtomicBool::new(true);
+    let mut bench = Bench::refusing(
+        |_, n| if n < 2 { Act::Find } else { Act::Answer },
+        move |record| {
+            let mine = record.kind == proto::KIND_EVENT && first.swap(false, Relaxed);
+            mine.then_some(SpoolError::Refused(refused))
+        },
+    );
+    bench.runner.apply(plan(1, vec![group(1, 10)])).unwrap();
+    bench.pass(60).await;
+    assert_eq!(bench.metrics.events_dropped.get(), 1);
+    let records = bench.records.lock().unwrap();
+    assert_eq!(records.iter().filter(|record| record.kind == proto::KIND_EVENT).count(), 1);
 }

@@ -175,3 +175,24 @@ fn a_disk_that_hangs_fills_the_queue_and_no_more() {
     let (mut spool, _) = Spool::open(self::config(dir.path()), self::clock()).unwrap();
     assert_eq!(all(&mut spool, 1).len() as u64, taken);
 }
+
+#[tokio::test]
+async fn a_record_that_no_spool_takes_is_refused_to_its_maker() {
+    let dir = tempfile::tempdir().unwrap();
+    let (thread, _) = SpoolThread::start(config(dir.path()), clock()).unwrap();
+    let handle = thread.handle();
+    let large = NewRecord { payload: super::noise(300 << 10), ..sample(1, 1, Moment::default()) };
+    assert!(matches!(
+        handle.try_append(large),
+        Err(SpoolError::Refused(AppendError::TooLarge { .. }))
+    ));
+    let endless = NewRecord { payload: vec![0; (1 << 20) + 1], ..sample(1, 1, Moment::default()) };
+    assert!(matches!(handle.try_append(endless), Err(SpoolError::Refused(_))));
+    // What compresses well is taken, and nothing is left of the two in the queue's account.
+    let long = NewRecord { payload: vec![0; 1 << 20], ..sample(1, 1, Moment::default()) };
+    assert_eq!(handle.try_append(long), Ok(()));
+    let status = handle.commit().await.unwrap();
+    assert_eq!(status.counters.refused_records, 0);
+    assert_eq!(status.lanes.iter().find(|lane| lane.lane == 1).unwrap().next_seq, 2);
+    tokio::task::spawn_blocking(move || thread.stop("test")).await.unwrap().unwrap();
+}
