@@ -15,6 +15,9 @@ use crate::plan::{Group, ProbeKind};
 const START_SPREAD: Duration = Duration::from_secs(3);
 /// Rounds that follow a change, so that two of three can confirm it.
 const CONFIRMATIONS: u8 = 2;
+/// Periods in which changes are confirmed once: the regular rounds confirm the others, or a target
+/// that flaps would have its whole group asked three times as often.
+const CONFIRM_PERIODS: u64 = 3;
 /// Time between a change and its confirmations.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 /// Longest round of an SNMP device, whose walk is many answers.
@@ -37,6 +40,8 @@ pub struct Timetable {
     period: u64,
     next: u64,
     confirm: Option<(u64, u8)>,
+    /// Before this, no change is confirmed.
+    confirm_from: u64,
 }
 
 /// A round to run now.
@@ -67,7 +72,7 @@ impl Timetable {
         let after = (first + period / 2).saturating_sub(phase).div_ceil(period);
         let regular = phase + after * period;
         // Until it has run, the first round stands in the place of the regular one before.
-        let mut table = Self { period, next: regular, confirm: None };
+        let mut table = Self { period, next: regular, confirm: None, confirm_from: 0 };
         table.confirm = Some((first, 0));
         table
     }
@@ -100,9 +105,15 @@ impl Timetable {
         Some(Tick { due, skipped: 0, skipped_from: due, confirms: left > 0 })
     }
 
-    /// A regular round that ended at `now` found a change: two more follow. A confirmation that
-    /// finds one starts no other, or a flapping target would be asked for ever.
+    /// A regular round that ended at `now` found a change: two more follow, unless a change was
+    /// confirmed in the last periods. A confirmation that finds one starts no other, or a flapping
+    /// target would be asked for ever.
     pub fn confirm(&mut self, now: u64) {
+        if now < self.confirm_from {
+            return;
+        }
+        // The third regular round from here ends behind this.
+        self.confirm_from = self.next.saturating_add((CONFIRM_PERIODS - 1) * self.period);
         self.confirm = Some((now + ns(CONFIRM_AFTER), CONFIRMATIONS));
     }
 

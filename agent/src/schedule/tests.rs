@@ -60,6 +60,23 @@ fn a_change_is_confirmed_twice_and_a_confirmation_starts_no_other() {
 }
 
 #[test]
+fn a_target_that_flaps_costs_one_set_of_confirmations_in_three_periods() {
+    let (mut table, _) = settled(0);
+    let mut kinds = Vec::new();
+    for _ in 0..40 {
+        let at = table.next_due();
+        let tick = table.take(at).unwrap();
+        kinds.push(tick.confirms);
+        if !tick.confirms {
+            table.confirm(at + 20 * MS);
+        }
+    }
+    // Regular, two confirmations, regular, regular, and again.
+    let expected = [false, true, true, false, false];
+    assert!(kinds.chunks(5).all(|set| set == expected), "{kinds:?}");
+}
+
+#[test]
 fn a_regular_round_is_never_lost_to_a_confirmation() {
     let mut table = Timetable::new(&AGENT, 1, Duration::from_secs(1), 0);
     table.take(table.next_due()).unwrap();
