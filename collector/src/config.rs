@@ -10,6 +10,7 @@ use std::{
 };
 
 use domain::alert::rules::Rule;
+use lettre::message::Mailbox;
 
 mod fault;
 mod raw;
@@ -83,8 +84,8 @@ pub struct Smtp {
     pub port: u16,
     /// Protection.
     pub tls: SmtpTls,
-    /// Sender's address.
-    pub from: String,
+    /// Sender.
+    pub from: Mailbox,
     /// Name given in EHLO; the machine's own when absent.
     pub helo: Option<String>,
     /// Files that hold the user name and the password, both or none.

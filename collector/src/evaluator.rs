@@ -11,8 +11,7 @@ use std::{collections::BTreeSet, time::Duration};
 use domain::{
     alert::evaluate::{Decision, Settings, close_threshold, evaluate},
     contractor::Contractor,
-    id::SiteId,
-    incident::Incident,
+    id::{IncidentId, SiteId},
     site::Site,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -60,11 +59,14 @@ pub async fn run(context: Context, mut feed: FeedReader, mut stop: watch::Receiv
                     // The store hears of life later than the sessions do.
                     world.notice_life(&context);
                 }
-                if feed.take_resync() {
+                if feed.take_dropped() {
                     tracing::warn!("evaluator fell behind, rounds were skipped");
                 }
-                step(&context, &mut world, sweep).await;
                 ticks += 1;
+                if !world.is_ready() {
+                    continue;
+                }
+                step(&context, &mut world, sweep).await;
             }
             // A dropped sender means that the process is ending.
             _ = stop.changed() => return,
@@ -88,10 +90,23 @@ async fn step(context: &Context, world: &mut World, sweep: bool) {
             let (rule, reading) = (&alerts.rules[alert.rule], alert.reading);
             decisions.push(close_threshold(incident, view.site, rule, reading, alert.at));
         }
-        let mut told = BTreeSet::new();
+        for incident in world.without_rule(&alerts.rules, site) {
+            decisions.push(withdrawn(incident.id, now));
+        }
+        let mut ended = BTreeSet::new();
         for decision in decisions {
-            let recipient = contractor(view.site, world.contractors());
-            collect(&mut evaluation, view.site, view.open, recipient, decision, &mut told);
+            match decision {
+                Decision::Open { .. } => {
+                    let recipient = contractor(view.site, world.contractors());
+                    evaluation.open.extend(opening(view.site, recipient, decision));
+                }
+                // Two causes may end one incident in the same step; it ends once.
+                Decision::Close { incident, restored_at, evidence } if ended.insert(incident) => {
+                    let Some(mails) = closing(context, incident).await else { continue };
+                    evaluation.close.push((incident, restored_at, evidence, mails));
+                }
+                Decision::Close { .. } => {}
+            }
         }
     }
     evaluation.states = world.take_states();
@@ -107,39 +122,47 @@ fn contractor<'a>(site: &Site, contractors: &'a [Contractor]) -> Option<&'a Cont
     site.facts.lot.as_deref().and_then(of).or_else(|| of(EVERY_LOT))
 }
 
-fn collect(
-    evaluation: &mut Evaluation,
+/// An incident and its mail to whoever owes the repair.
+fn opening(
     site: &Site,
-    open: &[Incident],
     contractor: Option<&Contractor>,
     decision: Decision,
-    told: &mut BTreeSet<i64>,
-) {
-    let mail = |transition: &str| {
-        let recipient = contractor.map(|contractor| contractor.email.clone());
-        recipient
-            .map(|recipient| NewMail { transition: transition.to_owned(), recipient })
-            .into_iter()
-            .collect::<Vec<_>>()
+) -> Option<(NewIncident, Vec<NewMail>)> {
+    let Decision::Open { key, target, kind, title, mut evidence, started_at } = decision else {
+        return None;
     };
-    match decision {
-        Decision::Open { key, target, kind, title, mut evidence, started_at } => {
-            if contractor.is_none() {
-                let lot = site.facts.lot.as_deref().unwrap_or("sans lot");
-                evidence.push(format!("Aucun courriel : pas de mainteneur déclaré ({lot})"));
-            }
-            let incident =
-                NewIncident { key, site: site.id, target, kind, title, evidence, started_at };
-            evaluation.open.push((incident, mail("open")));
-        }
-        // Two rules may end one incident in the same step; it ends once.
-        Decision::Close { incident, restored_at, evidence } if told.insert(incident.0) => {
-            if open.iter().any(|known| known.id == incident) {
-                evaluation.close.push((incident, restored_at, evidence, mail("close")));
-            }
-        }
-        Decision::Close { .. } => {}
+    if contractor.is_none() {
+        let lot = site.facts.lot.as_deref().unwrap_or("sans lot");
+        evidence.push(format!("Aucun courriel : pas de mainteneur déclaré ({lot})"));
     }
+    let mails = contractor.into_iter().map(|contractor| mail("open", &contractor.email)).collect();
+    Some((NewIncident { key, site: site.id, target, kind, title, evidence, started_at }, mails))
+}
+
+/// The closing mails: to those who were told of the opening, whoever the contractor is today.
+/// `None` when that can not be known now; the next step asks again.
+async fn closing(context: &Context, incident: IncidentId) -> Option<Vec<NewMail>> {
+    match context.store.recipients(incident).await {
+        Ok(recipients) => Some(recipients.iter().map(|to| mail("close", to)).collect()),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(
+                error,
+                incident = incident.0,
+                "cannot find whom an incident was told to"
+            );
+            None
+        }
+    }
+}
+
+fn mail(transition: &str, recipient: &str) -> NewMail {
+    NewMail { transition: transition.to_owned(), recipient: recipient.to_owned() }
+}
+
+fn withdrawn(incident: IncidentId, now: Timestamp) -> Decision {
+    let evidence = vec!["Seuil retiré de la configuration : état non mesuré".to_owned()];
+    Decision::Close { incident, restored_at: now, evidence }
 }
 
 async fn save(context: &Context, world: &mut World, evaluation: Evaluation, now: Timestamp) {

@@ -1,7 +1,7 @@
 //! What the evaluator hears of: samples that were just committed, in commit order.
 //!
 //! The feed never holds ingest back: when its queue is full an item is dropped, counted, and the
-//! reader is told to resynchronise from the store.
+//! reader is told. A round that was dropped is no evidence either way; the next ones are.
 
 use std::sync::{
     Arc,
@@ -42,7 +42,7 @@ pub struct FeedItem {
 #[derive(Debug, Clone)]
 pub struct Feed {
     sender: mpsc::Sender<FeedItem>,
-    resync: Arc<AtomicBool>,
+    dropped: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
 
@@ -50,23 +50,22 @@ pub struct Feed {
 #[derive(Debug)]
 pub struct FeedReader {
     receiver: mpsc::Receiver<FeedItem>,
-    resync: Arc<AtomicBool>,
+    dropped: Arc<AtomicBool>,
 }
 
 /// Makes a feed that holds at most `capacity` items.
 #[must_use]
 pub fn feed(capacity: usize, metrics: Arc<Metrics>) -> (Feed, FeedReader) {
     let (sender, receiver) = mpsc::channel(capacity);
-    let resync = Arc::new(AtomicBool::new(false));
-    (Feed { sender, resync: resync.clone(), metrics }, FeedReader { receiver, resync })
+    let dropped = Arc::new(AtomicBool::new(false));
+    (Feed { sender, dropped: dropped.clone(), metrics }, FeedReader { receiver, dropped })
 }
 
 impl Feed {
-    /// Hands over an item, or drops it and asks for a resynchronisation when the queue is full or
-    /// nobody reads.
+    /// Hands over an item, or drops it and says so when the queue is full or nobody reads.
     pub fn push(&self, item: FeedItem) {
         if self.sender.try_send(item).is_err() {
-            self.resync.store(true, Ordering::Release);
+            self.dropped.store(true, Ordering::Release);
             self.metrics.feed_dropped.inc();
         }
     }
@@ -83,10 +82,10 @@ impl FeedReader {
         self.receiver.try_recv().ok()
     }
 
-    /// True once after items were dropped: what the reader derived from the feed may be stale.
+    /// True once after items were dropped.
     #[must_use]
-    pub fn take_resync(&self) -> bool {
-        self.resync.swap(false, Ordering::AcqRel)
+    pub fn take_dropped(&self) -> bool {
+        self.dropped.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -114,13 +113,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_feed_drops_counts_and_asks_for_a_resync_once() {
+    async fn a_full_feed_drops_counts_and_asks_for_a_dropped_once() {
         let metrics = Arc::new(Metrics::new());
         let (feed, mut reader) = feed(2, metrics.clone());
         (0..3).for_each(|time| feed.push(item(time)));
         assert_eq!(metrics.feed_dropped.get(), 1);
-        assert!(reader.take_resync());
-        assert!(!reader.take_resync());
+        assert!(reader.take_dropped());
+        assert!(!reader.take_dropped());
         assert_eq!(reader.next().await.map(|item| item.time_ms), Some(0));
         assert_eq!(reader.try_next().map(|item| item.time_ms), Some(1));
         assert!(reader.try_next().is_none());

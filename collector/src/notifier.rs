@@ -96,7 +96,7 @@ async fn drain(
         let mut trouble = None;
         for mail in mails {
             let outcome = if trouble.is_some() {
-                put_off(context.clock.now(), "the relay is in trouble")
+                SendOutcome::Waits("the relay is in trouble".to_owned())
             } else {
                 let site = sites.iter().find(|site| site.id == mail.incident.site);
                 let target = targets.iter().find(|target| Some(target.id) == mail.incident.target);
@@ -133,8 +133,7 @@ async fn send(
         None => match Channel::open(smtp).await {
             Ok(open) => open,
             Err(error) => {
-                let outcome = put_off(context.clock.now(), &error.to_string());
-                return (outcome, Some(error.into()));
+                return (SendOutcome::Waits(error.to_string()), Some(error.into()));
             }
         },
     };
@@ -152,22 +151,13 @@ async fn send(
             (SendOutcome::Failed(reply), None)
         }
         Step::PutOff(reply) => (SendOutcome::Retry(after(mail.attempts, now), reply), None),
-        Step::Lost { after_dot: true, error } if mail.ambiguous => {
-            // It was repeated once already; a third copy would be a nuisance, not a service.
-            (SendOutcome::Sent(format!("unconfirmed: {error}")), Some(error.into()))
-        }
         Step::Lost { after_dot: true, error } => {
             (SendOutcome::Ambiguous(after(0, now), error.to_string()), Some(error.into()))
         }
         Step::Lost { after_dot: false, error } => {
-            (put_off(now, &error.to_string()), Some(error.into()))
+            (SendOutcome::Waits(error.to_string()), Some(error.into()))
         }
     }
-}
-
-/// The mail is as due as before: the channel's pause is what it waits for.
-fn put_off(now: Timestamp, reason: &str) -> SendOutcome {
-    SendOutcome::Retry(now, reason.to_owned())
 }
 
 fn after(attempts: u32, now: Timestamp) -> Timestamp {
@@ -184,5 +174,6 @@ fn count(context: &Context, outcome: &SendOutcome) {
             metrics.mails_failed.inc()
         }
         SendOutcome::Retry(..) | SendOutcome::Ambiguous(..) => metrics.mails_put_off.inc(),
+        SendOutcome::Waits(_) => 0,
     };
 }

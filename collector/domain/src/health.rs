@@ -3,15 +3,12 @@
 //! Unknown is never down and never up: a site whose agent is silent is unknown, and so is a target
 //! that was not asked lately. Down needs the evaluator's verdict, an open incident.
 
-use crate::{id::TargetId, metric::Outcome, target::Role};
+use jiff::SignedDuration;
+
+use crate::{alert::rounds, id::TargetId, metric::Outcome, target::Role};
 
 /// An agent that was heard within this many seconds counts as heard.
 pub const HEARD_WITHIN_S: i64 = 300;
-/// An outcome older than this many periods, and [`FRESH_SLACK_S`], says nothing of the present.
-pub const FRESH_PERIODS: i64 = 3;
-/// Seconds granted on top, for a record that waits for its batch and its commit.
-pub const FRESH_SLACK_S: i64 = 60;
-
 /// Roles that lie on the way out of the school: when all targets of one of them are down, so is the
 /// site. The collector is not among them: a site that is heard has reached it.
 pub const PATH: &[Role] = &[Role::Gateway, Role::Hop, Role::Resolver, Role::Reference];
@@ -86,10 +83,8 @@ pub struct TargetSigns {
     pub incident_open: bool,
 }
 
-/// True when a round of this age still speaks of the present.
-#[must_use]
-pub fn is_fresh(age_s: i64, period_s: u32) -> bool {
-    age_s <= FRESH_PERIODS * i64::from(period_s) + FRESH_SLACK_S
+fn is_fresh(age_s: i64, period_s: u32) -> bool {
+    rounds::is_fresh(SignedDuration::from_secs(age_s), SignedDuration::from_secs(period_s.into()))
 }
 
 /// Health of each target of one site, in the order given. `heard` tells whether its agent is.
@@ -109,8 +104,8 @@ pub fn targets(signs: &[TargetSigns], heard: bool) -> Vec<TargetHealth> {
             }
             match outcome {
                 Outcome::NotAsked => TargetHealth::Unknown,
-                _ if sign.incident_open => TargetHealth::Down,
                 Outcome::Ok => TargetHealth::Up,
+                _ if sign.incident_open => TargetHealth::Down,
                 _ if ancestors(signs, sign).any(confirmed) => TargetHealth::Unreachable,
                 Outcome::Timeout
                 | Outcome::Refused
@@ -190,7 +185,7 @@ mod tests {
     fn nothing_is_known_of_a_target_without_a_fresh_outcome() {
         let fails = Some(Outcome::Timeout);
         assert_eq!(one(None, true, true), TargetHealth::Unknown);
-        assert_eq!(one(Some((91, fails)), true, true), TargetHealth::Unknown);
+        assert_eq!(one(Some((41, fails)), true, true), TargetHealth::Unknown);
         assert_eq!(one(Some((5, None)), false, true), TargetHealth::Unknown);
         assert_eq!(one(Some((5, Some(Outcome::NotAsked))), true, true), TargetHealth::Unknown);
         assert_eq!(one(Some((5, Some(Outcome::Ok))), false, false), TargetHealth::Unknown);
@@ -199,8 +194,8 @@ mod tests {
 
     #[test]
     fn down_needs_an_incident() {
-        assert_eq!(one(Some((90, Some(Outcome::Timeout))), false, true), TargetHealth::Failing);
-        assert_eq!(one(Some((90, Some(Outcome::Timeout))), true, true), TargetHealth::Down);
+        assert_eq!(one(Some((40, Some(Outcome::Timeout))), false, true), TargetHealth::Failing);
+        assert_eq!(one(Some((40, Some(Outcome::Timeout))), true, true), TargetHealth::Down);
         assert_eq!(one(Some((-3, Some(Outcome::Ok))), false, true), TargetHealth::Up);
     }
 

@@ -13,6 +13,7 @@ use domain::{
     target::Role,
 };
 use jiff::SignedDuration;
+use lettre::message::Mailbox;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -268,8 +269,8 @@ fn smtp(raw: &RawSmtp, checker: &mut Checker) -> Option<Smtp> {
         }
     };
     // The whole address, as lettre will read it: a bad one must stop the start, not the first mail.
-    let from = raw.from.get_ref().clone();
-    if from.parse::<lettre::message::Mailbox>().is_err() {
+    let from = raw.from.get_ref().parse::<Mailbox>().ok();
+    if from.is_none() {
         checker.fault(&raw.from, "expected a mail address");
     }
     let helo = raw.helo.as_ref().and_then(|name| checker.name(name));
@@ -286,7 +287,7 @@ fn smtp(raw: &RawSmtp, checker: &mut Checker) -> Option<Smtp> {
             None
         }
     };
-    let (host, port) = relay?;
+    let ((host, port), from) = relay.zip(from)?;
     Some(Smtp { host, port, tls, from, helo, credentials })
 }
 

@@ -25,8 +25,6 @@ use crate::{context::Context, feed::FeedItem};
 
 /// Layouts remembered at most; the cache starts anew beyond.
 const MAX_LAYOUTS: usize = 50_000;
-/// Open incidents read at the start; what is beyond is read again as these close.
-const MAX_OPEN: u32 = 10_000;
 /// Key of the state "this target answered once".
 const ANSWERED: &str = "answered:";
 
@@ -75,7 +73,7 @@ struct Known {
 /// Everything that the evaluator knows.
 #[derive(Debug)]
 pub(super) struct World {
-    /// Before this instant silence does not count: agents are coming back.
+    /// Before this instant silence opens nothing: agents are coming back.
     grace_until: Timestamp,
     sites: HashMap<SiteId, Site>,
     contractors: Vec<Contractor>,
@@ -137,12 +135,9 @@ impl World {
             known.targets.clear();
             known.heard = None;
         }
-        let floor = self.grace_until
-            - SignedDuration::try_from(context.config.alerts.silence).unwrap_or_default();
         for agent in agents.iter().filter(|agent| agent.status == AgentStatus::Active) {
             self.agents.insert(agent.id, agent.site);
-            let seen = agent.last_seen.unwrap_or(agent.enrolled_at).max(floor);
-            self.heard(agent.site, seen);
+            self.heard(agent.site, agent.last_seen.unwrap_or(agent.enrolled_at));
         }
         for target in targets {
             self.known.entry(target.spec.site).or_default().targets.push(target);
@@ -152,13 +147,52 @@ impl World {
                 let id = key.strip_prefix(ANSWERED).and_then(|id| id.parse().ok());
                 self.answered.extend(id.map(TargetId));
             }
-            let filter = IncidentFilter { open_only: true, limit: MAX_OPEN, site: None };
+            let filter = IncidentFilter { open_only: true, limit: u32::MAX, site: None };
             for incident in store.incidents(filter).await? {
                 self.known.entry(incident.site).or_default().open.push(incident);
             }
             self.incidents_loaded = true;
         }
+        self.forget_withdrawn();
         Ok(())
+    }
+
+    /// What is no longer measured needs no memory.
+    fn forget_withdrawn(&mut self) {
+        let mut active = BTreeSet::new();
+        for known in self.known.values_mut() {
+            active.extend(known.targets.iter().filter(|target| target.active).map(|t| t.id));
+            known.rounds.retain(|target, _| active.contains(target));
+            known.watched.retain(|(_, target, _), _| active.contains(target));
+        }
+        for gone in self.answered.extract_if(.., |target| !active.contains(target)) {
+            self.new_states.push((format!("{ANSWERED}{gone}"), None));
+        }
+        let agents = &self.agents;
+        let sites = &self.sites;
+        self.known.retain(|site, known| {
+            sites.contains_key(site)
+                || !known.open.is_empty()
+                || agents.values().any(|at| at == site)
+        });
+    }
+
+    /// False until the open incidents are known: without them everything would open anew.
+    pub(super) fn is_ready(&self) -> bool {
+        self.incidents_loaded
+    }
+
+    /// Open incidents of rules that the configuration has no more.
+    pub(super) fn without_rule<'a>(
+        &'a self,
+        rules: &'a [Rule],
+        site: SiteId,
+    ) -> impl Iterator<Item = &'a Incident> {
+        let open = self.known.get(&site).map(|known| known.open.as_slice()).unwrap_or_default();
+        open.iter().filter(|incident| incident.kind == IncidentKind::Threshold).filter(|incident| {
+            let rule = incident.key.split(':').nth(1);
+            !rules.iter().any(|known| Some(known.name.as_ref()) == rule)
+        })
     }
 
     fn heard(&mut self, site: SiteId, at: Timestamp) {
@@ -288,13 +322,13 @@ impl World {
         now: Timestamp,
     ) -> Option<SiteView<'a>> {
         let known = self.known.get(&site)?;
-        let heard = known.heard.map(|heard| if now < self.grace_until { now } else { heard });
         Some(SiteView {
             site: self.sites.get(&site)?,
             targets: &known.targets,
             rounds: &known.rounds,
             answered: &self.answered,
-            heard,
+            heard: known.heard,
+            settled: now >= self.grace_until,
             firing,
             open: &known.open,
         })

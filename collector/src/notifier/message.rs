@@ -42,9 +42,9 @@ pub(super) fn compose(
         text.parse::<Address>()
             .map_err(|source| ComposeError::Address { address: clean(text, LINE_CHARS), source })
     };
-    let from = address(&smtp.from)?;
+    let from = smtp.from.clone();
     let to = address(&mail.recipient)?;
-    let instance = smtp.helo.clone().unwrap_or_else(|| from.domain().to_owned());
+    let instance = smtp.helo.clone().unwrap_or_else(|| from.email.domain().to_owned());
     let id =
         |transition: &str| message_id(&incident.reference, transition, &mail.recipient, &instance);
     // Constant over the thread: clients group by subject too.
@@ -58,7 +58,7 @@ pub(super) fn compose(
         SUBJECT_CHARS,
     );
     let mut builder = Message::builder()
-        .from(Mailbox::new(Some("Vigie".to_owned()), from))
+        .from(from)
         .to(Mailbox::new(None, to))
         .subject(subject)
         .message_id(Some(id(&mail.transition)))

@@ -265,7 +265,7 @@ pub struct OutboxMail {
     pub recipient: String,
     /// When the transition was decided.
     pub created_at: Timestamp,
-    /// Attempts before this one.
+    /// Attempts that the relay answered before this one.
     pub attempts: u32,
     /// True when an earlier attempt may have been taken by the relay: at most one resend, with the
     /// same Message-ID.
@@ -277,8 +277,10 @@ pub struct OutboxMail {
 pub enum SendOutcome {
     /// Taken by the relay, with its reply.
     Sent(String),
-    /// Try again at this time; with what the relay said.
+    /// Try again at this time; with what the relay said of this mail.
     Retry(Timestamp, String),
+    /// The relay itself could not be used: as due as before, and no attempt of this mail.
+    Waits(String),
     /// The relay may have taken it: the connection was lost after the final dot.
     Ambiguous(Timestamp, String),
     /// Never to be sent to this recipient; with what the relay said.
@@ -296,6 +298,8 @@ pub trait OutboxStore: Send + Sync {
         lease_s: u32,
         limit: u32,
     ) -> Result<Vec<OutboxMail>>;
+    /// Whom the opening of an incident was written to: its later mails go to the same.
+    async fn recipients(&self, incident: IncidentId) -> Result<Vec<String>>;
     /// Records what became of a leased mail.
     async fn settle_mail(&self, id: OutboxId, at: Timestamp, outcome: SendOutcome) -> Result<()>;
     /// Number of mails not yet sent, and the age of the oldest in seconds.

@@ -30,6 +30,9 @@ pub struct SiteView<'a> {
     pub answered: &'a BTreeSet<TargetId>,
     /// Newest sign of life of any of its active agents; `None` when it has no active agent.
     pub heard: Option<Timestamp>,
+    /// False while agents are still coming back after the collector's start: their silence is then
+    /// the collector's own.
+    pub settled: bool,
     /// Thresholds passed now.
     pub firing: &'a [Firing<'a>],
     /// Its open incidents.
@@ -107,7 +110,9 @@ fn nodes<'a>(view: &SiteView<'a>) -> BTreeMap<TargetId, Node<'a>> {
         .filter_map(|target| {
             let rounds = view.rounds.get(&target.id)?;
             let period = SignedDuration::from_secs(target.spec.period_s.into());
-            Some((target.id, Node { id: target.id, parent: target.spec.parent, period, rounds }))
+            let answered = has_answered(view, target.id);
+            let (id, parent) = (target.id, target.spec.parent);
+            Some((id, Node { id, parent, period, rounds, answered }))
         })
         .collect()
 }
@@ -122,8 +127,9 @@ pub fn evaluate(view: &SiteView<'_>, settings: Settings, now: Timestamp) -> Vec<
     decide_silence(view, silent, now, &clock, &mut decisions);
     // Without a live agent nothing is known of the targets: their incidents neither open nor close.
     if view.heard.is_some() && silent.is_none() {
-        decide_targets(view, now, &clock, &mut decisions);
-        decide_thresholds(view, &clock, &mut decisions);
+        let placed = states(view, now);
+        decide_targets(view, &placed, now, &clock, &mut decisions);
+        decide_thresholds(view, &placed, &clock, &mut decisions);
     }
     decide_withdrawn(view, now, &mut decisions);
     decisions
@@ -148,7 +154,7 @@ fn decide_silence(
 ) {
     let cause = format!("silent:{}", view.site.id);
     match (silent, open(view, &cause)) {
-        (Some(heard), None) => decisions.push(Decision::Open {
+        (Some(heard), None) if view.settled => decisions.push(Decision::Open {
             key: key(&cause, heard),
             target: None,
             kind: IncidentKind::AgentSilent,
@@ -161,22 +167,25 @@ fn decide_silence(
             ],
             started_at: heard,
         }),
-        (None, Some(incident)) if view.heard.is_some() => decisions.push(Decision::Close {
-            incident: incident.id,
-            restored_at: now,
-            evidence: vec![format!("L'agent est de nouveau entendu depuis : {}", clock(now))],
-        }),
+        // A message must have come since: a restart of the collector is no sign of life.
+        (None, Some(incident)) if view.heard > Some(incident.started_at) => {
+            decisions.push(Decision::Close {
+                incident: incident.id,
+                restored_at: now,
+                evidence: vec![format!("L'agent est de nouveau entendu depuis : {}", clock(now))],
+            });
+        }
         _ => {}
     }
 }
 
 fn decide_targets(
     view: &SiteView<'_>,
+    placed: &BTreeMap<TargetId, Placed>,
     now: Timestamp,
     clock: &dyn Fn(Timestamp) -> String,
     decisions: &mut Vec<Decision>,
 ) {
-    let placed = states(view, now);
     for target in view.targets.iter().filter(|target| target.active) {
         let (Some(rounds), Some(placed)) = (view.rounds.get(&target.id), placed.get(&target.id))
         else {
@@ -187,7 +196,10 @@ fn decide_targets(
             (Placed::State(TargetState::Down), None) if may_alert(view, target) => {
                 decisions.push(open_down(target, rounds, &cause, now, clock));
             }
-            (Placed::State(TargetState::Up), Some(incident)) => {
+            (Placed::State(TargetState::Up), Some(incident))
+                if rounds
+                    .has_recovered(now, SignedDuration::from_secs(target.spec.period_s.into())) =>
+            {
                 let restored_at = rounds.first_good().unwrap_or(now).max(incident.started_at);
                 decisions.push(Decision::Close {
                     incident: incident.id,
@@ -210,11 +222,13 @@ fn may_alert(view: &SiteView<'_>, target: &Target) -> bool {
         | Role::Hop
         | Role::Resolver
         | Role::Collector
-        | Role::Reference => {
-            view.answered.contains(&target.id)
-                || view.rounds.get(&target.id).is_some_and(|rounds| rounds.last_good().is_some())
-        }
+        | Role::Reference => has_answered(view, target.id),
     }
+}
+
+fn has_answered(view: &SiteView<'_>, target: TargetId) -> bool {
+    view.answered.contains(&target)
+        || view.rounds.get(&target).is_some_and(|rounds| rounds.last_good().is_some())
 }
 
 fn open_down(
@@ -250,6 +264,7 @@ fn open_down(
 
 fn decide_thresholds(
     view: &SiteView<'_>,
+    placed: &BTreeMap<TargetId, Placed>,
     clock: &dyn Fn(Timestamp) -> String,
     decisions: &mut Vec<Decision>,
 ) {
@@ -258,7 +273,10 @@ fn decide_thresholds(
             continue;
         };
         let cause = threshold_cause(firing.rule, firing.target, &firing.instance);
-        if open(view, &cause).is_some() {
+        // The figures of a target that fails tell its failure a second time.
+        let fails =
+            placed.get(&firing.target).is_some_and(|p| *p != Placed::State(TargetState::Up));
+        if fails || open(view, &cause).is_some() {
             continue;
         }
         let place = match firing.instance.as_str() {

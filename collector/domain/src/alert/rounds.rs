@@ -8,10 +8,18 @@ use crate::metric::Outcome;
 pub const WINDOW: usize = 3;
 /// Failed rounds of the window that make a target down.
 pub const NEEDED: usize = 2;
+/// Failures closer together than this are a blip of the path, not a state of the target.
+pub const MIN_OUTAGE: SignedDuration = SignedDuration::from_secs(5);
 /// Rounds older than this many periods say nothing about now.
 const FRESH_PERIODS: i32 = 2;
 /// Time for a round to arrive, on top of the periods.
 const TRANSIT: SignedDuration = SignedDuration::from_secs(20);
+
+/// Whether a round of this age still speaks of the present.
+#[must_use]
+pub fn is_fresh(age: SignedDuration, period: SignedDuration) -> bool {
+    age <= period * FRESH_PERIODS + TRANSIT
+}
 
 /// One round's answer from a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,24 +95,36 @@ impl Rounds {
     /// Up, down or unknown; never [`TargetState::Unreachable`], which takes the topology.
     #[must_use]
     pub fn state(&self, now: Timestamp, period: SignedDuration) -> TargetState {
-        if !self.is_fresh(now, period) {
+        let fresh = self.latest().is_some_and(|seen| is_fresh(now.duration_since(seen.at), period));
+        if !fresh {
             return TargetState::Unknown;
         }
-        let bad = self.window.iter().filter(|seen| is_good(seen.outcome) == Some(false)).count();
-        if bad >= NEEDED {
+        let is_bad = |seen: &&Seen| is_good(seen.outcome) == Some(false);
+        let bad = self.window.iter().filter(is_bad).count();
+        let first = self.window.iter().find(is_bad).map_or(now, |seen| seen.at);
+        let first = self.first_bad.map_or(first, |start| start.min(first));
+        let last = self.window.iter().rev().find(is_bad).map_or(now, |seen| seen.at);
+        if bad >= NEEDED && last.duration_since(first) >= MIN_OUTAGE {
             TargetState::Down
         } else if bad == self.window.len() {
-            // One failed round and nothing else: not enough to say anything.
+            // Failures and nothing else, but too few or too close: not enough to say anything.
             TargetState::Unknown
         } else {
             TargetState::Up
         }
     }
 
-    fn is_fresh(&self, now: Timestamp, period: SignedDuration) -> bool {
-        self.window
-            .last()
-            .is_some_and(|last| now.duration_since(last.at) <= period * FRESH_PERIODS + TRANSIT)
+    /// True when a target that was down has come back for good: it answered in every round of the
+    /// window, for a whole period at least. One good round between failures ends nothing.
+    #[must_use]
+    pub fn has_recovered(&self, now: Timestamp, period: SignedDuration) -> bool {
+        self.state(now, period) == TargetState::Up
+            && self.window.len() == WINDOW
+            && self.window.iter().all(|seen| is_good(seen.outcome) == Some(true))
+            && self
+                .first_good
+                .zip(self.latest())
+                .is_some_and(|(first, latest)| latest.at.duration_since(first) >= period)
     }
 
     /// Newest round.
@@ -190,6 +210,30 @@ mod tests {
         check("..????", TargetState::Unknown);
         check("..?", TargetState::Up);
         check("!?!", TargetState::Down);
+    }
+
+    #[test]
+    fn failures_within_seconds_are_a_blip() {
+        let mut health = health("..");
+        for second in [20, 21, 22] {
+            health.push(Seen { at: at(second), outcome: Outcome::Timeout });
+        }
+        assert_ne!(health.state(at(23), PERIOD), TargetState::Down);
+        health.push(Seen { at: at(26), outcome: Outcome::Timeout });
+        assert_eq!(health.state(at(26), PERIOD), TargetState::Down);
+    }
+
+    #[test]
+    fn one_good_round_between_failures_is_no_recovery() {
+        let recovered = |readings: &str| {
+            let end = 10 * i64::try_from(readings.len()).unwrap();
+            health(readings).has_recovered(at(end), PERIOD)
+        };
+        assert!(!recovered("!!!."));
+        assert!(!recovered("!!!.."));
+        assert!(!recovered("!.!.!."));
+        assert!(!recovered("!!!..?"));
+        assert!(recovered("!!!..."));
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Node<'a> {
     pub period: SignedDuration,
     /// Its last rounds.
     pub rounds: &'a Rounds,
+    /// Whether it ever answered.
+    pub answered: bool,
 }
 
 /// A target's state with its ancestors taken into account.
@@ -36,7 +38,8 @@ pub enum Placed {
 ///
 /// A failing target behind a failing ancestor is unreachable. Before it is called down, the nearest
 /// ancestor must have answered after the target's first failure: a verdict of the same age. An
-/// ancestor about which nothing is known holds the verdict for three of its periods at most.
+/// ancestor about which nothing is known holds the verdict for three of its periods at most, and one
+/// that never answered at all (a router that does not answer echo requests) not at all.
 #[must_use]
 pub fn place(id: TargetId, nodes: &BTreeMap<TargetId, Node<'_>>, now: Timestamp) -> Placed {
     let Some(node) = nodes.get(&id) else { return Placed::State(TargetState::Unknown) };
@@ -48,6 +51,10 @@ pub fn place(id: TargetId, nodes: &BTreeMap<TargetId, Node<'_>>, now: Timestamp)
     let mut ancestor = node.parent;
     for _ in 0..MAX_DEPTH {
         let Some(parent) = ancestor.and_then(|id| nodes.get(&id)) else { break };
+        if !parent.answered {
+            ancestor = parent.parent;
+            continue;
+        }
         let newest = parent.rounds.latest().map(|seen| (seen.at, is_good(seen.outcome)));
         match (parent.rounds.state(now, parent.period), newest) {
             (TargetState::Down, _) => return Placed::State(TargetState::Unreachable),
@@ -88,7 +95,8 @@ mod tests {
             .map(|(n, rounds)| {
                 let parent = (n > 1).then_some(TargetId(n - 1));
                 let period = SignedDuration::from_secs(10);
-                (TargetId(n), Node { id: TargetId(n), parent, period, rounds })
+                let answered = rounds.last_good().is_some();
+                (TargetId(n), Node { id: TargetId(n), parent, period, rounds, answered })
             })
             .collect();
         place(TargetId(i64::try_from(chain.len()).unwrap()), &nodes, at(now))
@@ -115,9 +123,19 @@ mod tests {
 
     #[test]
     fn an_ancestor_that_nobody_knows_of_holds_a_verdict_for_a_while_only() {
-        let chain = [Rounds::default(), rounds(1, "!!!!!!")];
+        // It answered once, long ago.
+        let chain = [rounds(-1_000, "."), rounds(1, "!!!!!!")];
         assert_eq!(place_last(30, &chain), Placed::Waiting);
         assert_eq!(place_last(60, &chain), Placed::State(TargetState::Down));
+    }
+
+    #[test]
+    fn a_router_that_never_answered_hides_nothing() {
+        let chain = [rounds(0, "!!!"), rounds(1, ".!!")];
+        assert_eq!(place_last(25, &chain), Placed::State(TargetState::Down));
+        // What lies before it still does.
+        let chain = [rounds(0, ".!!"), rounds(0, "!!!"), rounds(1, ".!!")];
+        assert_eq!(place_last(25, &chain), Placed::State(TargetState::Unreachable));
     }
 
     #[test]
@@ -128,6 +146,7 @@ mod tests {
             parent: Some(TargetId(parent)),
             period: SignedDuration::from_secs(10),
             rounds: &rounds,
+            answered: true,
         };
         let nodes = BTreeMap::from([(TargetId(1), node(1, 2)), (TargetId(2), node(2, 1))]);
         assert_eq!(place(TargetId(1), &nodes, at(12)), Placed::State(TargetState::Unreachable));

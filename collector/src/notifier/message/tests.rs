@@ -17,7 +17,7 @@ fn smtp() -> Smtp {
         host: "127.0.0.1".to_owned(),
         port: 25,
         tls: SmtpTls::None,
-        from: "vigie@example.fr".to_owned(),
+        from: "Vigie <vigie@example.fr>".parse().unwrap(),
         helo: Some("collecte.example.fr".to_owned()),
         credentials: None,
     }
@@ -124,6 +124,14 @@ fn hostile_text_leaves_as_one_harmless_line() {
     assert!(!text.contains(['\u{1b}', '\u{202e}', '\u{0}']));
     let body = body(&mail, Some(&site()), Some(&target(hostile)));
     assert!(body.contains("  - x  Bcc: evil@example.org  .   [2Jtxt "), "{body}");
+}
+
+#[test]
+fn the_sample_configuration_can_write_a_mail() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/collector.toml");
+    let smtp = crate::config::Config::load(&path).unwrap().smtp.unwrap();
+    let message = compose(&smtp, &mail("open", "x"), Some(&site()), None).unwrap();
+    assert!(String::from_utf8(message.formatted()).unwrap().contains("From: Vigie <"));
 }
 
 #[test]

@@ -68,8 +68,7 @@ fn lease(
     for mail in &due {
         change(
             tx,
-            "UPDATE outbox SET state = 'leased', lease_until_ms = ?2, attempts = attempts + 1
-             WHERE id = ?1",
+            "UPDATE outbox SET state = 'leased', lease_until_ms = ?2 WHERE id = ?1",
             params![mail.id.0, until],
         )
         .map_err(&fail)?;
@@ -93,19 +92,21 @@ fn settle(tx: &Transaction<'_>, id: OutboxId, at: Timestamp, outcome: &SendOutco
     let (state, due, ambiguous, reply) = match outcome {
         SendOutcome::Sent(reply) => ("sent", None, false, reply),
         SendOutcome::Failed(reply) => ("failed", None, false, reply),
-        SendOutcome::Retry(due, reply) => ("waiting", Some(due), false, reply),
+        SendOutcome::Retry(due, reply) => ("waiting", Some(*due), false, reply),
+        SendOutcome::Waits(reply) => ("waiting", Some(at), false, reply),
         SendOutcome::Ambiguous(_, reply) if sent_again => ("unknown", None, true, reply),
-        SendOutcome::Ambiguous(due, reply) => ("waiting", Some(due), true, reply),
+        SendOutcome::Ambiguous(due, reply) => ("waiting", Some(*due), true, reply),
     };
+    let attempt = !matches!(outcome, SendOutcome::Waits(_));
     let reply: String = reply.chars().take(MAX_REPLY_CHARS).collect();
     let settled = due.is_none().then_some(Ms(at));
     change(
         tx,
         "UPDATE outbox SET state = ?2, due_ms = coalesce(?3, due_ms), lease_until_ms = NULL,
              ambiguous = max(ambiguous, ?4), reply_ambiguous = max(reply_ambiguous, ?4),
-             reply = ?5, settled_ms = ?6
+             reply = ?5, settled_ms = ?6, attempts = attempts + ?7
          WHERE id = ?1",
-        params![id.0, state, due.map(|due| Ms(*due)), ambiguous, reply, settled],
+        params![id.0, state, due.map(Ms), ambiguous, reply, settled, attempt],
     )
     .map_err(&fail)?;
     Ok(())
@@ -130,6 +131,16 @@ impl OutboxStore for SqliteStore {
             return Ok(Vec::new());
         }
         self.write("lease mails", move |tx| lease(tx, now, lease_s, limit)).await
+    }
+
+    async fn recipients(&self, incident: IncidentId) -> Result<Vec<String>> {
+        self.read("find whom an incident was told to", move |conn| {
+            let sql = "SELECT recipient FROM outbox
+                       WHERE incident = ?1 AND transition = 'open' ORDER BY id";
+            all(conn, sql, [incident.0], |row| row.get(0))
+                .map_err(failed("find whom an incident was told to"))
+        })
+        .await
     }
 
     async fn settle_mail(&self, id: OutboxId, at: Timestamp, outcome: SendOutcome) -> Result<()> {

@@ -57,6 +57,7 @@ struct World {
     targets: Vec<Target>,
     rounds: BTreeMap<TargetId, Rounds>,
     answered: BTreeSet<TargetId>,
+    settled: bool,
     open: Vec<Incident>,
     closed: u32,
 }
@@ -68,6 +69,7 @@ impl World {
             targets,
             rounds: BTreeMap::new(),
             answered: BTreeSet::new(),
+            settled: true,
             open: Vec::new(),
             closed: 0,
         }
@@ -80,6 +82,7 @@ impl World {
             rounds: &self.rounds,
             answered: &self.answered,
             heard: heard.map(at),
+            settled: self.settled,
             firing,
             open: &self.open,
         };
@@ -143,7 +146,11 @@ fn a_dead_gateway_makes_one_incident_and_hides_what_is_behind_it() {
     for id in 1..=3 {
         world.rounds.insert(TargetId(id), rounds("...!!.."));
     }
-    let decisions = world.evaluate(Some(60), &[], 62);
+    assert_eq!(world.evaluate(Some(60), &[], 62), [], "two good rounds may be a flap");
+    for id in 1..=3 {
+        world.rounds.insert(TargetId(id), rounds("...!!..."));
+    }
+    let decisions = world.evaluate(Some(70), &[], 72);
     let [Decision::Close { restored_at, .. }] = decisions.as_slice() else {
         panic!("{decisions:?}")
     };
@@ -220,4 +227,33 @@ fn a_passed_threshold_is_told_once_per_instance() {
         ]
     );
     assert_eq!(world.evaluate(Some(70), &[firing("/"), firing("/var")], 71), []);
+}
+
+#[test]
+fn a_restart_of_the_collector_neither_ends_nor_begins_a_silence() {
+    let mut world = World::new(vec![target(1, Role::Gateway, None)]);
+    assert_eq!(world.evaluate(Some(0), &[], 400).len(), 1);
+    world.settled = false;
+    assert_eq!(world.evaluate(Some(0), &[], 500), [], "nobody was heard: it goes on");
+    world.open.clear();
+    assert_eq!(world.evaluate(Some(0), &[], 500), [], "agents are still coming back");
+    world.settled = true;
+    assert_eq!(world.evaluate(Some(0), &[], 800).len(), 1);
+}
+
+#[test]
+fn a_threshold_on_a_target_that_is_down_is_not_told_beside_it() {
+    let mut world = World::new(vec![target(1, Role::Gateway, None)]);
+    world.rounds.insert(TargetId(1), rounds("..!!!"));
+    let rules = rules::defaults();
+    let loss = Firing {
+        rule: &rules[3],
+        target: TargetId(1),
+        instance: String::new(),
+        since: at(0),
+        reading: 1.0,
+    };
+    let decisions = world.evaluate(Some(40), &[loss], 41);
+    assert_eq!(decisions.len(), 1);
+    assert_eq!(world.open[0].kind, IncidentKind::TargetDown);
 }
