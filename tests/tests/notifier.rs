@@ -11,10 +11,7 @@ use collector::{
 use domain::{id::IncidentId, incident::IncidentKind, site::SiteFacts};
 use e2e::smtp_sink::{Behaviour, Mail, SmtpSink};
 use jiff::{SignedDuration, Timestamp};
-use store::{
-    Evaluation, IncidentStore as _, NewIncident, NewMail, OutboxStore as _, Retention,
-    SampleOptions, SiteStore as _, sqlite::SqliteStore,
-};
+use store::{Evaluation, NewIncident, NewMail, Retention, SampleOptions, sqlite::SqliteStore};
 use tokio::{sync::watch, task::JoinHandle, time};
 
 const LIMIT: Duration = Duration::from_secs(20);
