@@ -18,8 +18,9 @@ const CONFIRMATIONS: u8 = 2;
 /// Periods in which changes are confirmed once: the regular rounds confirm the others, or a target
 /// that flaps would have its whole group asked three times as often.
 const CONFIRM_PERIODS: u64 = 3;
-/// Time between a change and its confirmations.
-const CONFIRM_AFTER: Duration = Duration::from_secs(1);
+/// Time between a change and its confirmations: a failure that is over by then was a blip, which the
+/// collector does not tell.
+const CONFIRM_AFTER: Duration = Duration::from_secs(3);
 /// Longest round of an SNMP device, whose walk is many answers.
 const WALK_LIMIT: Duration = Duration::from_mins(1);
 /// Rounds of other probes get this many of their longest waits.

@@ -51,12 +51,12 @@ fn a_change_is_confirmed_twice_and_a_confirmation_starts_no_other() {
     let at = table.next_due();
     table.take(at).unwrap();
     table.confirm(at + 20 * MS);
-    let one = table.take(at + 1_020 * MS).unwrap();
+    let one = table.take(at + 3_020 * MS).unwrap();
     assert!(one.confirms);
-    let two = table.take(at + 2_020 * MS).unwrap();
+    let two = table.take(at + 6_020 * MS).unwrap();
     assert!(two.confirms);
     assert_eq!(table.next_due(), at + 10 * S);
-    assert_eq!(table.take(at + 3_020 * MS), None);
+    assert_eq!(table.take(at + 9_020 * MS), None);
 }
 
 #[test]
