@@ -91,16 +91,19 @@ impl Collector {
         Self::at(directory, settings, None, agents, api)
     }
 
-    /// Starts one in a namespace, agents at this address.
+    /// Starts one in the centre of a school, agents at this address.
     pub fn start_inside(
         directory: &Path,
         settings: &Settings,
-        inside: &Arc<Namespace>,
+        inside: Option<&Arc<Namespace>>,
         address: IpAddr,
     ) -> Result<Self> {
-        let api = SocketAddr::from(([127, 0, 0, 1], 7480));
+        let usual = SocketAddr::from(([127, 0, 0, 1], 7480));
+        // On this machine a collector may be running already.
+        let taken = inside.is_none() && TcpListener::bind(usual).is_err();
+        let api = if taken { free_port(usual.ip())? } else { usual };
         let agents = SocketAddr::new(address, 7443);
-        Self::at(directory, settings, Some(Arc::clone(inside)), agents, api)
+        Self::at(directory, settings, inside.cloned(), agents, api)
     }
 
     fn at(

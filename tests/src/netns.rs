@@ -78,6 +78,14 @@ impl Namespace {
         other.ip(&format!("link set {far} up"))
     }
 
+    /// Links this namespace's `near` to `far` of the namespace that this program is in, both up.
+    pub fn link_here(&self, near: &str, far: &str) -> Result<()> {
+        let here = std::process::id();
+        self.ip(&format!("link add {near} type veth peer name {far} netns {here}"))?;
+        self.ip(&format!("link set {near} up"))?;
+        ip_here(&format!("link set {far} up"))
+    }
+
     /// Gives a device an address with its prefix length.
     pub fn address(&self, device: &str, address: &str) -> Result<()> {
         self.ip(&format!("addr add {address} dev {device}"))
@@ -134,6 +142,11 @@ impl Drop for Namespace {
             eprintln!("{} is left behind: {error}", etc.display());
         }
     }
+}
+
+/// Runs `ip` in the namespace that this program is in; words are separated by single spaces.
+pub fn ip_here(words: &str) -> Result<()> {
+    run("ip", &words.split(' ').collect::<Vec<_>>())
 }
 
 /// Removes what runs that were killed left behind: namespaces of processes that are no more.

@@ -35,17 +35,28 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 10);
 /// A name that the centre's name server knows.
 pub const NAME: &str = "www.ecole.example";
+/// The centre's interface when the centre is this machine.
+const HERE: &str = "vg-centre";
 /// Community of the switches.
 pub const COMMUNITY: &str = "lecture";
 /// How long a name server or an SNMP agent may take to answer.
 const PEER_WITHIN: Duration = Duration::from_secs(20);
+
+/// Where the centre is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Centre {
+    /// In a namespace of its own.
+    Apart,
+    /// On this very machine, which gets an interface and two routes for as long as the school lives.
+    Here,
+}
 
 /// The simulated world of one school.
 #[derive(Debug)]
 pub struct School {
     daemons: Vec<Daemon>,
     directory: PathBuf,
-    centre: Arc<Namespace>,
+    centre: Option<Arc<Namespace>>,
     _operator: Namespace,
     gateway: Namespace,
     lan: Namespace,
@@ -54,18 +65,35 @@ pub struct School {
 }
 
 impl School {
-    /// Builds one with this many switches. Needs root.
+    /// Builds one with this many switches, the centre in a namespace. Needs root.
     pub fn build(directory: &Path, switches: u8) -> Result<Self> {
+        Self::build_with(directory, switches, Centre::Apart)
+    }
+
+    /// Builds one with this many switches. Needs root.
+    pub fn build_with(directory: &Path, switches: u8, centre: Centre) -> Result<Self> {
         netns::sweep()?;
         let tag = netns::next_tag();
         let new = |role: &str| Namespace::new(&tag, role);
-        let (centre, operator, gateway) = (new("centre")?, new("operator")?, new("gateway")?);
+        let (operator, gateway) = (new("operator")?, new("gateway")?);
         let (lan, server) = (new("lan")?, new("server")?);
-
-        operator.link("c0", &centre, "eth0")?;
+        let centre = match centre {
+            Centre::Apart => {
+                let centre = new("centre")?;
+                operator.link("c0", &centre, "eth0")?;
+                centre.address("eth0", &format!("{CENTRE}/24"))?;
+                centre.default_route("10.77.0.2")?;
+                Some(Arc::new(centre))
+            }
+            Centre::Here => {
+                operator.link_here("c0", HERE)?;
+                netns::ip_here(&format!("addr add {CENTRE}/24 dev {HERE}"))?;
+                netns::ip_here(&format!("route add 10.77.1.0/24 via 10.77.0.2 dev {HERE}"))?;
+                netns::ip_here(&format!("route add 10.78.0.0/24 via 10.77.0.2 dev {HERE}"))?;
+                None
+            }
+        };
         operator.link("s0", &gateway, "wan0")?;
-        centre.address("eth0", &format!("{CENTRE}/24"))?;
-        centre.default_route("10.77.0.2")?;
         operator.address("c0", "10.77.0.2/24")?;
         operator.address("s0", &format!("{HOP}/24"))?;
         operator.ip("route add 10.78.0.0/24 via 10.77.1.2")?;
@@ -90,7 +118,7 @@ impl School {
         let mut school = Self {
             daemons: Vec::new(),
             directory: directory.to_owned(),
-            centre: Arc::new(centre),
+            centre,
             _operator: operator,
             gateway,
             server: Arc::new(server),
@@ -112,10 +140,22 @@ impl School {
         Ok(school)
     }
 
-    /// Where the collector lives.
+    /// Where the collector lives; `None` is this machine.
     #[must_use]
-    pub fn centre(&self) -> &Arc<Namespace> {
-        &self.centre
+    pub fn centre(&self) -> Option<&Arc<Namespace>> {
+        self.centre.as_ref()
+    }
+
+    /// The namespace with the LAN's cables: its interfaces are the ports.
+    #[must_use]
+    pub fn lan(&self) -> &Namespace {
+        &self.lan
+    }
+
+    /// The gateway's namespace.
+    #[must_use]
+    pub fn gateway(&self) -> &Namespace {
+        &self.gateway
     }
 
     /// Where the agent lives.
@@ -136,7 +176,11 @@ impl School {
 
     /// A listener in the centre.
     pub fn listen_in_centre(&self) -> Result<TcpListener> {
-        let listener = self.centre.enter(|| TcpListener::bind((CENTRE, 0)))?;
+        let bind = || TcpListener::bind((CENTRE, 0));
+        let listener = match &self.centre {
+            Some(centre) => centre.enter(bind)?,
+            None => bind(),
+        };
         listener.context("cannot listen in the centre")
     }
 
@@ -201,7 +245,7 @@ impl School {
     }
 
     fn start_name_server(&mut self) -> Result<()> {
-        let mut command = process::command(Path::new("dnsmasq"), Some(&self.centre));
+        let mut command = process::command(Path::new("dnsmasq"), self.centre.as_deref());
         command.args([
             "--keep-in-foreground",
             "--conf-file=/dev/null",
@@ -215,7 +259,7 @@ impl School {
         // A question for the root's name: any answer will do.
         let question = [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1];
         let asked = SocketAddr::new(IpAddr::V4(CENTRE), 53);
-        until_answered(&self.centre, &mut daemon, asked, &question)?;
+        until_answered(self.centre.as_deref(), &mut daemon, asked, &question)?;
         self.daemons.push(daemon);
         Ok(())
     }
@@ -242,19 +286,23 @@ impl School {
         question.extend([0x30, 0x0c, 0x06, 8, 0x2b, 6, 1, 2, 1, 1, 3, 0, 0x05, 0]);
         question[1] = u8::try_from(question.len() - 2)?;
         let asked = SocketAddr::new(IpAddr::V4(Self::switch(number)), 161);
-        until_answered(switch, &mut daemon, asked, &question)?;
+        until_answered(Some(switch), &mut daemon, asked, &question)?;
         self.daemons.push(daemon);
         Ok(())
     }
 }
 
 fn until_answered(
-    inside: &Namespace,
+    inside: Option<&Namespace>,
     daemon: &mut Daemon,
     asked: SocketAddr,
     question: &[u8],
 ) -> Result<()> {
-    let socket = inside.enter(|| UdpSocket::bind((asked.ip(), 0)))??;
+    let bind = || UdpSocket::bind((asked.ip(), 0));
+    let socket = match inside {
+        Some(inside) => inside.enter(bind)??,
+        None => bind()?,
+    };
     socket.set_read_timeout(Some(Duration::from_millis(200)))?;
     socket.connect(asked)?;
     wait::until("a peer to answer", PEER_WITHIN, || {
