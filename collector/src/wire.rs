@@ -58,7 +58,8 @@ fn group(group: &Group) -> v1::Group {
             (10_000, Some(v1::group::Probe::Http(v1::HttpProbe { urls: targets() })))
         }
         Some(Method::SnmpV2c { community }) => (
-            3_000,
+            // For one of two tries: a device that keeps silent must be told from a round cut short.
+            3_000.min(period_ms / 5 * 2),
             Some(v1::group::Probe::Snmp(v1::SnmpProbe {
                 address: group.targets[0].spec.address.clone(),
                 community: community.clone(),

@@ -89,7 +89,7 @@ pub(crate) fn run(stage: &mut Stage) -> Result<bool> {
         let opened = play.step("a switch is unplugged: one mail", || {
             stage.unplug(2)?;
             let mail = mail(stage, 1)?;
-            Ok((mail.clone(), subject(&mail)))
+            Ok((mail.clone(), told(&mail)))
         })?;
         show(&opened);
         play.step("it is plugged in again: the same thread", || {
@@ -99,7 +99,7 @@ pub(crate) fn run(stage: &mut Stage) -> Result<bool> {
                 mail.header("In-Reply-To") == opened.header("Message-ID"),
                 "the second mail is in another thread"
             );
-            Ok(((), "rétabli, en réponse au premier".to_owned()))
+            Ok(((), "a reply to the first".to_owned()))
         })?;
         play.step("the uplink is cut: unknown, never down", || {
             stage.cut_uplink()?;
@@ -107,7 +107,7 @@ pub(crate) fn run(stage: &mut Stage) -> Result<bool> {
         })?;
         let silence = play.step("the mail about the silence", || {
             let mail = mail(stage, 3)?;
-            Ok((mail.clone(), subject(&mail)))
+            Ok((mail.clone(), told(&mail)))
         })?;
         show(&silence);
         play.step("the uplink is mended: live values first", || {
@@ -182,8 +182,9 @@ fn mail(stage: &Stage, number: usize) -> Result<Mail> {
     Ok(mails[number - 1].clone())
 }
 
-fn subject(mail: &Mail) -> String {
-    mail.header("Subject").unwrap_or_default()
+fn told(mail: &Mail) -> String {
+    let ticket = mail.header("X-MCO-Ticket").unwrap_or_default();
+    format!("{ticket}, to {}", mail.recipients.join(", "))
 }
 
 /// The mail as the relay received it, decoded.
