@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 
 use domain::{
+    agent::Agent,
     id::{AgentId, GroupId, Layout, SiteId},
+    sample::Span,
     target::Group,
 };
 use prost::Message as _;
@@ -18,9 +20,14 @@ use proto::{
     samples::{self, Columns},
     v1,
 };
-use store::{IncomingRecord, IngestStore, LaneKey, SeqRange, ServerTime, Store, StoreError};
+use store::{
+    DeclaredGap, IncomingRecord, IngestStore, LaneKey, SeqRange, ServerTime, Store, StoreError,
+};
 
-use crate::session::ClockMap;
+use crate::{session::ClockMap, wire};
+use placing::Placing;
+
+mod placing;
 
 /// Layouts that a session remembers.
 const MAX_LAYOUTS: usize = 4_096;
@@ -79,9 +86,9 @@ pub struct Batch {
     pub records: Vec<IncomingRecord>,
     /// For the evaluator, beside each record; `None` for what is not samples or is refused.
     pub fresh: Vec<Option<Fresh>>,
-    /// Events, to be applied before the commit: applying one twice changes nothing, and a crash in
-    /// between must not lose one.
-    pub events: Vec<v1::Event>,
+    /// Events beside each record, to be applied once it is stored; `None` for what is no event or is
+    /// refused.
+    pub events: Vec<Option<v1::Event>>,
     /// Server time of the newest record, Unix milliseconds.
     pub newest_ms: Option<i64>,
 }
@@ -92,20 +99,36 @@ pub struct Ingest {
     agent: AgentId,
     site: SiteId,
     earliest_ms: i64,
+    /// When the agent was last heard before this session, Unix milliseconds.
+    last_seen_ms: Option<i64>,
+    placing: Placing,
     decoder: Decoder,
     layouts: HashMap<(GroupId, Layout), Option<Known>>,
     periods: HashMap<GroupId, i64>,
     epochs: [Vec<u64>; 2],
 }
 
+/// A boot clock in milliseconds.
+fn boot_ms(boot_ns: u64) -> i64 {
+    i64::try_from(boot_ns).unwrap_or(i64::MAX) / NS_PER_MS
+}
+
+/// When the boot of the session began, Unix milliseconds: every other boot was before.
+fn began_ms(clock: &ClockMap) -> i64 {
+    clock.mapping().offset_ns.div_euclid(NS_PER_MS)
+}
+
 impl Ingest {
-    /// A new stream of an agent that enrolled at `enrolled_ms`.
+    /// A new stream of an agent, as the store knew it before.
     #[must_use]
-    pub fn new(agent: AgentId, site: SiteId, enrolled_ms: i64) -> Self {
+    pub fn new(agent: &Agent) -> Self {
+        let enrolled_ms = agent.enrolled_at.as_millisecond();
         Self {
-            agent,
-            site,
+            agent: agent.id,
+            site: agent.site,
             earliest_ms: enrolled_ms.saturating_sub(BEFORE_ENROLMENT_MS),
+            last_seen_ms: agent.last_seen.map(jiff::Timestamp::as_millisecond),
+            placing: Placing::default(),
             decoder: Decoder::new(),
             layouts: HashMap::new(),
             periods: HashMap::new(),
@@ -125,15 +148,8 @@ impl Ingest {
         }
     }
 
-    /// Whether a group is one in force at the agent's site.
-    #[must_use]
-    pub fn has_group(&self, group: GroupId) -> bool {
-        self.periods.contains_key(&group)
-    }
-
     /// Whether a time, Unix milliseconds, is one that this agent can have measured at.
-    #[must_use]
-    pub fn accepts(&self, time_ms: i64, now_ms: i64) -> bool {
+    fn accepts(&self, time_ms: i64, now_ms: i64) -> bool {
         time_ms >= self.earliest_ms && time_ms <= now_ms.saturating_add(AHEAD_MS)
     }
 
@@ -157,10 +173,11 @@ impl Ingest {
     ) -> Result<Batch, IngestError> {
         let lane = self.lane(message)?;
         let records = self.decoder.decode(message)?;
-        self.look_up(store, clock, &records).await?;
+        self.look_up(store, clock, lane, &records, now_ms).await?;
         let mut batch = Batch {
             records: Vec::with_capacity(records.len()),
             fresh: Vec::with_capacity(records.len()),
+            events: Vec::with_capacity(records.len()),
             ..Batch::default()
         };
         for record in records {
@@ -190,7 +207,9 @@ impl Ingest {
         &mut self,
         store: &dyn Store,
         clock: &mut ClockMap,
+        lane: LaneKey,
         records: &[Record],
+        now_ms: i64,
     ) -> Result<(), IngestError> {
         let mut asked = 0;
         for record in records {
@@ -198,6 +217,15 @@ impl Ingest {
                 asked += 1;
                 let known = IngestStore::clock(store, self.agent, record.boot_tag).await?;
                 clock.learn(record.boot_tag, known);
+            }
+            let nowhere = clock.map(record.boot_tag, record.boot_ns).is_none()
+                && !self.accepts(record.wall_ns.div_euclid(NS_PER_MS), now_ms);
+            if nowhere && self.placing.is_new(lane.lane, record.boot_tag) && asked < MAX_LOOKUPS {
+                asked += 1;
+                let before = store.time_before(lane, record.seq).await?;
+                let seen = self.last_seen_ms.filter(|seen| *seen < began_ms(clock));
+                let before = before.or(seen).unwrap_or(self.earliest_ms);
+                self.placing.after(lane.lane, record.boot_tag, before);
             }
             if record.kind != KIND_SAMPLES {
                 continue;
@@ -222,39 +250,46 @@ impl Ingest {
     }
 
     fn judge(
-        &self,
+        &mut self,
         lane: LaneKey,
         record: Record,
         clock: &ClockMap,
         now_ms: i64,
         batch: &mut Batch,
     ) {
-        let time = match clock.map(record.boot_tag, record.boot_ns) {
-            Some(ns) => ServerTime::Known(ns.div_euclid(NS_PER_MS)),
-            None => ServerTime::Unsure(record.wall_ns.div_euclid(NS_PER_MS)),
-        };
+        let (boot_tag, boot_ns) = (record.boot_tag, record.boot_ns);
+        let mut time = self.time(lane, &record, clock, now_ms);
+        if u32::from(lane.lane) == LANE_EVENTS && !self.accepts(time.ms(), now_ms) {
+            // An event is too precious to be refused for its clock: a loss moves the watermark.
+            let latest_ms = now_ms.saturating_add(AHEAD_MS).max(self.earliest_ms);
+            time = ServerTime::Unsure(time.ms().clamp(self.earliest_ms, latest_ms));
+        }
         let mut incoming = IncomingRecord {
             lane,
             seq: record.seq,
             kind: record.kind,
             hash: record.hash,
             time,
-            boot_ns: record.boot_ns,
+            boot_ns,
             items: 0,
             payload: record.payload,
             group: None,
             explains: None,
+            gap: None,
             refused: None,
         };
-        let mut fresh = None;
+        let (mut fresh, mut applied) = (None, None);
+        let mut end_ms = time.ms();
         if !self.accepts(time.ms(), now_ms) {
             incoming.refused = Some("time");
         } else if record.kind == KIND_SAMPLES {
-            match self.samples(lane, &incoming, now_ms) {
+            match self.samples(lane, &mut incoming, clock, now_ms) {
                 Ok((columns, known)) => {
                     incoming.group = Some((GroupId(columns.group), Layout(columns.layout)));
                     incoming.items = u32::try_from(columns.cells.len()).unwrap_or(u32::MAX);
-                    fresh = Some(self.fresh(columns, known, time, now_ms));
+                    let rows_ms = columns.times_ms.iter().copied().max().unwrap_or(0);
+                    end_ms = incoming.time.ms().saturating_add(rows_ms);
+                    fresh = Some(self.fresh(columns, known, incoming.time, now_ms));
                 }
                 Err(reason) => incoming.refused = Some(reason),
             }
@@ -262,17 +297,79 @@ impl Ingest {
             match self.event(lane, &incoming.payload) {
                 Ok((event, explains)) => {
                     incoming.explains = explains;
-                    batch.events.push(event);
+                    if let Some(v1::event::Event::Gap(gap)) = &event.event {
+                        incoming.gap = self.gap(gap, clock, now_ms);
+                    }
+                    applied = Some(event);
                 }
                 Err(reason) => incoming.refused = Some(reason),
             }
         }
         // Any other kind is a newer agent's: kept as it is.
         if incoming.refused.is_none() {
-            batch.newest_ms = batch.newest_ms.max(Some(time.ms()));
+            batch.newest_ms = batch.newest_ms.max(Some(incoming.time.ms()));
+            if boot_tag != clock.boot_tag() {
+                self.placing.saw(lane.lane, end_ms);
+            }
         }
         batch.records.push(incoming);
         batch.fresh.push(fresh);
+        batch.events.push(applied);
+    }
+
+    /// Server time of a record: by its boot, else by its wall clock where that can be, else by its
+    /// order.
+    fn time(
+        &mut self,
+        lane: LaneKey,
+        record: &Record,
+        clock: &ClockMap,
+        now_ms: i64,
+    ) -> ServerTime {
+        if let Some(ns) = clock.map(record.boot_tag, record.boot_ns) {
+            return ServerTime::Known(ns.div_euclid(NS_PER_MS));
+        }
+        let wall_ms = record.wall_ns.div_euclid(NS_PER_MS);
+        if record.boot_tag == clock.boot_tag() || self.accepts(wall_ms, now_ms) {
+            return ServerTime::Unsure(wall_ms);
+        }
+        let boot_ms = boot_ms(record.boot_ns);
+        let placed_ms = self.placing.place(lane.lane, record.boot_tag, boot_ms);
+        // A boot without place is one too many for one batch: at the edge of what can be.
+        let placed_ms = placed_ms.unwrap_or(self.earliest_ms).min(began_ms(clock));
+        ServerTime::Unsure(placed_ms.max(self.earliest_ms))
+    }
+
+    /// The stretch that a gap names; `None` when it can not be one of this site.
+    fn gap(&self, gap: &v1::Gap, clock: &ClockMap, now_ms: i64) -> Option<DeclaredGap> {
+        let at = |boot_ns: u64, wall_ns: i64| {
+            let mapped = (boot_ns > 0).then(|| clock.map(gap.boot_tag, boot_ns)).flatten();
+            let wall_ms = mapped.unwrap_or(wall_ns).div_euclid(NS_PER_MS);
+            if mapped.is_some() || self.accepts(wall_ms, now_ms) {
+                return wall_ms;
+            }
+            let placed = self.placing.at(0, gap.boot_tag, boot_ms(boot_ns));
+            placed.filter(|_| boot_ns > 0).unwrap_or(wall_ms)
+        };
+        let span = Span {
+            from_ms: at(gap.from_boot_ns, gap.from_wall_ns),
+            to_ms: at(gap.to_boot_ns, gap.to_wall_ns),
+        };
+        let group = (gap.group != 0).then_some(GroupId(gap.group));
+        let reason = wire::gap_reason(gap.reason());
+        let plausible = span.from_ms < span.to_ms
+            && self.accepts(span.from_ms, now_ms)
+            && self.accepts(span.to_ms, now_ms)
+            && group.is_none_or(|group| self.periods.contains_key(&group));
+        if !plausible {
+            tracing::warn!(
+                site = self.site.0,
+                agent = %self.agent,
+                reason,
+                "a gap names no stretch of this site"
+            );
+        }
+        plausible.then_some(DeclaredGap { group, span, reason })
     }
 
     fn fresh(&self, columns: Columns, known: Known, time: ServerTime, now_ms: i64) -> Fresh {
@@ -287,7 +384,8 @@ impl Ingest {
     fn samples(
         &self,
         lane: LaneKey,
-        record: &IncomingRecord,
+        record: &mut IncomingRecord,
+        clock: &ClockMap,
         now_ms: i64,
     ) -> Result<(Columns, Known), &'static str> {
         if u32::from(lane.lane) != LANE_SAMPLES {
@@ -298,6 +396,12 @@ impl Ingest {
         let known = self.layouts.get(&key).copied().flatten().ok_or("group")?;
         if columns.columns != known.columns {
             return Err("columns");
+        }
+        if let ServerTime::Unsure(placed_ms) = record.time {
+            // All its rows are of before this boot.
+            let rows_ms = columns.times_ms.iter().copied().max().unwrap_or(0);
+            let latest_ms = began_ms(clock).saturating_sub(rows_ms).max(self.earliest_ms);
+            record.time = ServerTime::Unsure(placed_ms.min(latest_ms));
         }
         let base_ms = record.time.ms();
         let in_window = |row: &i64| {

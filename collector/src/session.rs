@@ -46,19 +46,19 @@ const OUT_QUEUE: usize = 64;
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Unit of the budget that all streams share, bytes.
 const BUDGET_UNIT: usize = 1 << 10;
-/// Uncompressed bytes of all streams on their way to the disk.
-const BUDGET_BYTES: usize = 64 << 20;
 
 /// Bounds that tests shorten.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionLimits {
     /// Longest wait for a `Hello`.
     pub hello: Duration,
+    /// Uncompressed bytes of all streams on their way to the disk.
+    pub budget_bytes: usize,
 }
 
 impl Default for SessionLimits {
     fn default() -> Self {
-        Self { hello: Duration::from_secs(5) }
+        Self { hello: Duration::from_secs(5), budget_bytes: 64 << 20 }
     }
 }
 
@@ -111,7 +111,7 @@ impl Link {
         limits: SessionLimits,
         stop: CancellationToken,
     ) -> AgentLinkServer<Self> {
-        let budget = Arc::new(Semaphore::new(BUDGET_BYTES / BUDGET_UNIT));
+        let budget = Arc::new(Semaphore::new((limits.budget_bytes / BUDGET_UNIT).max(1)));
         AgentLinkServer::new(Self { context, feed, limits, budget, stop })
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES + MAX_CONFIG_BYTES)

@@ -501,7 +501,9 @@ impl Session<'_> {
         let encoded = self.encoder.encode(pick.lane, pick.epoch, pick.channel, &records);
         let encoded = encoded.map_err(SessionError::Encode)?;
         let bytes = encoded.body.len();
-        self.sender.sent(pick, records.iter().map(|record| record.seq), bytes);
+        // The collector's credit is of uncompressed bytes: what it must hold until they are durable.
+        let held = encoded.raw_len as usize;
+        self.sender.sent(pick, records.iter().map(|record| record.seq), held);
         self.waiting_since.get_or_insert_with(Instant::now);
         self.uplink.metrics.records_sent.inc_by(records.len() as u64);
         self.uplink.metrics.bytes_sent.inc_by(bytes as u64);

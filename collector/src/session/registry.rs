@@ -85,6 +85,12 @@ impl Seat {
             Err(_) => Ending::Superseded,
         }
     }
+
+    /// Whether another session of the same machine took the place of this one.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        *self.ending.borrow() == Some(Ending::Superseded)
+    }
 }
 
 impl Sessions {
@@ -96,7 +102,7 @@ impl Sessions {
     ///
     /// The same machine, or the same process, takes the place of its earlier session: that one may
     /// be half open. Another machine is held while the first is connected. A machine that tells no
-    /// fingerprint is taken for the same.
+    /// fingerprint is known by its process only: else saying nothing would be the way past.
     #[must_use]
     pub fn open(self: &Arc<Self>, agent: AgentId, instance: &[u8], fingerprint: &[u8]) -> Seat {
         let mut state = self.lock();
@@ -105,9 +111,7 @@ impl Sessions {
         let entries = state.agents.entry(agent).or_default();
         let same = |entry: &Entry| {
             entry.instance == instance
-                || entry.fingerprint == fingerprint
-                || entry.fingerprint.is_empty()
-                || fingerprint.is_empty()
+                || (!fingerprint.is_empty() && entry.fingerprint == fingerprint)
         };
         let stranger = entries.iter().any(|entry| entry.place == Place::Live && !same(entry));
         let place = if stranger { Place::Held } else { Place::Live };
@@ -218,6 +222,21 @@ mod tests {
         assert_eq!(ending(&clone), None);
         drop(again);
         assert_eq!(clone.ended().await, Ending::Released);
+    }
+
+    #[tokio::test]
+    async fn a_machine_without_fingerprint_takes_no_ones_place_but_its_own() {
+        let sessions = Arc::new(Sessions::default());
+        let first = sessions.open(AGENT, b"i1", b"m1");
+        let nameless = sessions.open(AGENT, b"i2", b"");
+        assert_eq!((nameless.place, ending(&first)), (Place::Held, None));
+        drop((first, nameless));
+        let mut nameless = sessions.open(AGENT, b"i2", b"");
+        let other = sessions.open(AGENT, b"i3", b"");
+        assert_eq!((nameless.place, other.place), (Place::Live, Place::Held));
+        let again = sessions.open(AGENT, b"i2", b"");
+        assert_eq!(again.place, Place::Live);
+        assert_eq!(nameless.ended().await, Ending::Superseded);
     }
 
     #[tokio::test]

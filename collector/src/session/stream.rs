@@ -1,44 +1,46 @@
 //! A stream after its `Hello`: records in, acknowledgements out, clock and configuration beside.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use prost::Message as _;
 use proto::{
-    limits::{MAX_BODY_BYTES, MAX_CONFIG_BYTES, PROTOCOL},
+    limits::{MAX_CONFIG_BYTES, PROTOCOL},
     v1::{self, lane_resume::Action},
 };
 use rand::RngExt as _;
-use store::{Commit, Disposition, LaneKey, LaneProgress, StoreError};
+use store::{LaneKey, LaneProgress, StoreError};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
-    time::{Instant, sleep_until, timeout},
+    sync::{Semaphore, mpsc, watch},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::{
-    Away, BUDGET_BYTES, BUDGET_UNIT, ClockMap, Down, Ending, Mapping, Opening, Place, Seat, send,
-    store_failed,
+    Away, BUDGET_UNIT, ClockMap, Down, Ending, Mapping, Opening, Place, Seat, send, store_failed,
 };
 use crate::{
     ca::Identity,
     context::Context,
-    feed::{Feed, FeedItem},
-    ingest::{Batch, Fresh, Ingest, IngestError, MAX_EPOCHS},
+    feed::Feed,
+    ingest::{Ingest, MAX_EPOCHS},
     live::{AgentLive, LaneLive},
-    metrics::{Metrics, Reason},
+    metrics::Reason,
     wire,
 };
 
+mod commits;
 mod events;
+
+use commits::Commits;
 
 /// Lanes and epochs of a Hello that are answered: [`MAX_EPOCHS`] of each lane.
 const MAX_LANE_STATES: usize = 2 * MAX_EPOCHS;
 /// Batches of one stream on their way to the disk.
 const MAX_COMMITS: usize = 16;
-/// What an agent may have in flight at first, bytes.
+/// What an agent may have in flight at first, bytes of uncompressed bodies as in the budget.
 const CREDIT_START: u64 = 1 << 20;
 /// What one agent may have in flight at most, bytes.
 const CREDIT_MAX: u64 = 8 << 20;
@@ -57,44 +59,12 @@ const SAVE_CLOCK_EVERY: Duration = Duration::from_secs(5);
 const PLANS: u32 = 600;
 /// That window.
 const PLAN_WINDOW: Duration = Duration::from_mins(10);
-/// Longest wait for batches that are on their way when a stream ends.
-const DRAIN: Duration = Duration::from_secs(4);
-
-/// Records counted as on their way to the disk, for as long as this lives.
-struct Queued {
-    metrics: Arc<Metrics>,
-    records: i64,
-}
-
-impl Queued {
-    fn new(metrics: Arc<Metrics>, records: usize) -> Self {
-        let records = i64::try_from(records).unwrap_or(i64::MAX);
-        metrics.commit_queue.inc_by(records);
-        Self { metrics, records }
-    }
-}
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        self.metrics.commit_queue.dec_by(self.records);
-    }
-}
-
-/// A batch on its way to the disk.
-struct Done {
-    commit: Result<Commit, StoreError>,
-    fresh: Vec<Option<Fresh>>,
-    newest_ms: Option<i64>,
-    started: Instant,
-    _queued: Queued,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
 /// A stream after its `Hello`.
 pub(super) struct Session {
     context: Context,
     feed: Feed,
     budget: Arc<Semaphore>,
+    budget_units: usize,
     stop: CancellationToken,
     identity: Arc<Identity>,
     inbound: Streaming<v1::Up>,
@@ -106,7 +76,7 @@ pub(super) struct Session {
     changes: watch::Receiver<u64>,
     offered: u64,
     credit: u64,
-    commits: FuturesOrdered<BoxFuture<'static, Done>>,
+    commits: Commits,
     /// Offset of the clock as saved last, and when.
     saved: (i64, Instant),
     /// Reports that changed the site's plan in the window that began then.
@@ -119,7 +89,7 @@ impl Session {
         hello: v1::Hello,
         seat: Seat,
     ) -> Result<Self, Away> {
-        let Opening { context, feed, budget, stop, identity, peer, inbound, out, .. } = opening;
+        let Opening { context, feed, limits, budget, stop, identity, peer, inbound, out } = opening;
         let failed = |error: StoreError| store_failed(&context, &identity, &error);
         let received_ns = context.clock.now_ns();
         let agent = context.store.agent(identity.agent).await.map_err(failed)?;
@@ -136,7 +106,7 @@ impl Session {
         let site = context.store.site(agent.site).await.map_err(failed)?;
         let site_name = site.map_or_else(String::new, |site| site.facts.name);
         let changes = context.configs.watch(agent.site);
-        let ingest = Ingest::new(agent.id, agent.site, agent.enrolled_at.as_millisecond());
+        let ingest = Ingest::new(&agent);
         let mut live = AgentLive::new(
             agent.site,
             context.clock.now(),
@@ -169,6 +139,7 @@ impl Session {
             context,
             feed,
             budget,
+            budget_units: (limits.budget_bytes / BUDGET_UNIT).max(1),
             stop,
             identity,
             inbound,
@@ -180,7 +151,7 @@ impl Session {
             changes,
             offered: hello.config_applied,
             credit: 0,
-            commits: FuturesOrdered::new(),
+            commits: Commits::new(),
             saved: (mapping.offset_ns, Instant::now()),
             plans: (Instant::now(), 0),
         };
@@ -249,7 +220,8 @@ impl Session {
     /// all agents may have.
     fn next_credit(&mut self) -> v1::Credit {
         let open = u64::try_from(self.context.sessions.count()).unwrap_or(u64::MAX).max(1);
-        let share = (BUDGET_BYTES as u64 / open).clamp(CREDIT_MIN, CREDIT_MAX);
+        let budget = (self.budget_units * BUDGET_UNIT) as u64;
+        let share = (budget / open).clamp(CREDIT_MIN, CREDIT_MAX);
         self.credit = (self.credit * 2).max(CREDIT_START).min(share);
         v1::Credit { bytes: self.credit, records: (self.credit >> 10) * CREDIT_RECORDS_PER_KIB }
     }
@@ -269,9 +241,7 @@ impl Session {
                     Ending::Superseded => Away::later("superseded", 60_000, 60_000),
                     Ending::Released => Away::later("released", 0, 1_000),
                 }),
-                Some(done) = self.commits.next(), if !self.commits.is_empty() => {
-                    self.committed(done).await
-                }
+                Some(done) = self.commits.next() => self.committed(done).await,
                 changed = self.changes.changed() => match changed {
                     Ok(()) => self.offer().await,
                     Err(_) => Err(Away::later("restart", 1_000, 30_000)),
@@ -322,129 +292,6 @@ impl Session {
             }
             v1::up::Message::Hello(_) => Err(Away::violation("a second hello")),
         }
-    }
-
-    async fn records(&mut self, records: &v1::Records) -> Result<(), Away> {
-        let metrics = self.context.metrics.clone();
-        metrics.wire_bytes.inc_by(records.body.len() as u64);
-        let raw = records.raw_len as usize;
-        if raw > MAX_BODY_BYTES {
-            return Err(Away::violation("records"));
-        }
-        let units = u32::try_from(raw / BUDGET_UNIT + 1).unwrap_or(u32::MAX);
-        let permit = tokio::select! {
-            permit = self.budget.clone().acquire_many_owned(units) => permit.ok(),
-            ending = self.seat.ended() => return Err(match ending {
-                Ending::Revoked => Away::refused("revoked"),
-                Ending::Superseded | Ending::Released => Away::later("superseded", 60_000, 60_000),
-            }),
-            () = self.stop.cancelled() => return Err(Away::later("restart", 1_000, 30_000)),
-        };
-        let now_ms = self.context.clock.now_ms();
-        let store = self.context.store.clone();
-        let taken = self.ingest.take(&*store, &mut self.clock, records, now_ms).await;
-        let batch = taken.map_err(|error| self.unreadable(&error))?;
-        let Batch { records, fresh, events, newest_ms } = batch;
-        for event in events {
-            self.apply(event).await?;
-        }
-        metrics.records.inc_by(records.len() as u64);
-        let queued = Queued::new(metrics, records.len());
-        self.commits.push_back(Box::pin(async move {
-            let started = Instant::now();
-            let commit = store.commit(records).await;
-            Done { commit, fresh, newest_ms, started, _queued: queued, _permit: permit }
-        }));
-        Ok(())
-    }
-
-    fn unreadable(&self, error: &IngestError) -> Away {
-        if let IngestError::Store(error) = error {
-            return self.failed(error);
-        }
-        tracing::warn!(
-            site = self.site.0,
-            agent = %self.identity.agent,
-            error = error as &dyn std::error::Error,
-            "a batch could not be read"
-        );
-        Away::violation("records")
-    }
-
-    /// Tells the evaluator and the agent about a durable batch.
-    async fn committed(&mut self, done: Done) -> Result<(), Away> {
-        let Done { commit, fresh, newest_ms, started, .. } = done;
-        let metrics = self.context.metrics.clone();
-        let Commit { records, progress } = commit.map_err(|error| self.failed(&error))?;
-        metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
-        if let Some(newest_ms) = newest_ms {
-            #[expect(clippy::cast_precision_loss, reason = "an age in seconds")]
-            let age = self.context.clock.now_ms().saturating_sub(newest_ms) as f64 / 1e3;
-            metrics.ingest_lag_seconds.set(age);
-        }
-        let mut rejected: HashMap<LaneKey, Vec<(u64, &'static str)>> = HashMap::new();
-        let mut refused_by_store = false;
-        for (committed, fresh) in records.into_iter().zip(fresh) {
-            let record = committed.record;
-            match committed.disposition {
-                Disposition::Stored => {
-                    metrics.samples.inc_by(u64::from(record.items));
-                    let Some(fresh) = fresh else { continue };
-                    if fresh.late {
-                        metrics.late_records.inc();
-                    }
-                    let (Some(columns), Some((group, layout))) = (fresh.columns, record.group)
-                    else {
-                        continue;
-                    };
-                    self.feed.push(FeedItem {
-                        site: committed.site.unwrap_or(self.site),
-                        agent: self.identity.agent,
-                        group,
-                        layout,
-                        time_ms: fresh.time_ms,
-                        late: fresh.late,
-                        sure: matches!(record.time, store::ServerTime::Known(_)),
-                        columns,
-                    });
-                }
-                Disposition::Duplicate => {
-                    metrics.duplicates.inc();
-                }
-                Disposition::Conflict => {
-                    metrics.conflicts.inc();
-                    tracing::warn!(
-                        site = self.site.0,
-                        agent = %self.identity.agent,
-                        sequence = record.seq,
-                        "a record differs from the one stored under its number"
-                    );
-                }
-                Disposition::Rejected(reason) => {
-                    metrics.rejected.get_or_create(&Reason { reason }).inc();
-                    refused_by_store |= record.refused.is_none();
-                    rejected.entry(record.lane).or_default().push((record.seq, reason));
-                }
-            }
-        }
-        if refused_by_store && !self.is_active().await? {
-            return Err(Away::refused("revoked"));
-        }
-        let lanes = progress.len();
-        for (at, progress) in progress.iter().enumerate() {
-            let credit = (at + 1 == lanes).then(|| self.next_credit());
-            let refused = rejected.remove(&progress.lane).unwrap_or_default();
-            let ack = wire::ack(progress, refused, credit);
-            send(&self.out, v1::down::Message::Ack(ack)).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether the agent may still send. By `&mut`, because the commits under way are not `Sync`.
-    async fn is_active(&mut self) -> Result<bool, Away> {
-        let agent = self.context.store.agent(self.identity.agent).await;
-        let agent = agent.map_err(|error| self.failed(&error))?;
-        Ok(agent.is_some_and(|agent| agent.status == domain::agent::AgentStatus::Active))
     }
 
     async fn heartbeat(&mut self, heartbeat: &v1::Heartbeat, now: Timestamp) -> Result<(), Away> {
@@ -554,28 +401,17 @@ impl Session {
         self.context.live.update(agent, |live| live.config.offered = version);
         send(&self.out, v1::down::Message::Config(config)).await
     }
+}
 
-    /// Lets batches on their way reach the disk and be acknowledged, within a bound.
-    pub(super) async fn finish(mut self, away: Away) -> Away {
-        let drained = timeout(DRAIN, async {
-            while let Some(done) = self.commits.next().await {
-                // Nobody may be left to be told, but the evaluator still hears of it.
-                if let Err(away) = self.committed(done).await {
-                    tracing::debug!(reason = away.reason, "a batch was not acknowledged");
-                }
-            }
-        });
-        if drained.await.is_err() {
-            tracing::warn!(agent = %self.identity.agent, "a session ended before its last commits");
-        }
-        if self.seat.place == Place::Live {
-            let agent = self.identity.agent;
-            let superseded = away.reason == "superseded";
-            self.context.live.update(agent, |live| live.connected &= superseded);
-        } else {
+/// However a session ends, even while it opens: what is shown of the agent is what is so.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.seat.place == Place::Held {
             self.context.metrics.sessions_held.dec();
+        } else {
+            let superseded = self.seat.is_superseded();
+            self.context.live.update(self.identity.agent, |live| live.connected &= superseded);
         }
-        away
     }
 }
 

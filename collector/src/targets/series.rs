@@ -1,6 +1,6 @@
 //! Which series a target has: those of its method, and those of its parts.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use domain::target::{Detail, Method, Series};
 use store::NewSeriesSpec;
@@ -120,6 +120,12 @@ pub(super) fn of_host(parts: &HostParts, known: &[&Series]) -> Vec<NewSeriesSpec
         known.iter().map(|series| (series.metric, series.label.clone())).collect();
     let kinds: [(&[String], &[u32]); 3] =
         [(&parts.disks, &[85, 86]), (&parts.interfaces, &[87, 88]), (&parts.sensors, &[89])];
+    // A part has a name only; its number tells it from the others in the store.
+    let mut next: HashMap<u32, u32> = HashMap::new();
+    for series in known {
+        let free = next.entry(series.metric).or_default();
+        *free = (*free).max(series.instance.saturating_add(1));
+    }
     let mut wanted = Vec::new();
     for (names, metrics) in kinds {
         let before = known.iter().filter(|series| metrics.first() == Some(&series.metric)).count();
@@ -127,7 +133,10 @@ pub(super) fn of_host(parts: &HostParts, known: &[&Series]) -> Vec<NewSeriesSpec
         for name in named.take(MAX_PARTS.saturating_sub(before)) {
             for &metric in metrics {
                 if have.insert((metric, label(name))) {
-                    wanted.push(NewSeriesSpec { label: label(name), ..full(metric) });
+                    let free = next.entry(metric).or_default();
+                    let instance = *free;
+                    *free = free.saturating_add(1);
+                    wanted.push(NewSeriesSpec { instance, label: label(name), ..full(metric) });
                 }
             }
         }
@@ -220,5 +229,13 @@ mod tests {
         assert_eq!(first.len(), 5);
         let known = stored(&first);
         assert_eq!(of_host(&parts, &known.iter().collect::<Vec<_>>()), []);
+        // The store knows a series by metric and number: each part has its own.
+        let more = HostParts { disks: vec!["/home".to_owned(), "/srv".to_owned()], ..parts };
+        let later = of_host(&more, &known.iter().collect::<Vec<_>>());
+        let mut numbers: Vec<_> =
+            first.iter().chain(&later).map(|spec| (spec.metric, spec.instance)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 5 + 4);
     }
 }

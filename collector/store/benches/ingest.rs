@@ -104,6 +104,7 @@ impl School {
                     payload,
                     group: Some(self.group),
                     explains: None,
+                    gap: None,
                     refused: None,
                 }
             })

@@ -22,8 +22,8 @@ use crate::{AgentStore, NewAgent, NewToken, Redeemed, Result, SiteStore, StoreEr
 
 pub use ingest::{
     a_refused_or_foreign_record_is_dealt_with, clocks_and_gaps_are_remembered,
-    declared_losses_move_the_watermark, nothing_of_a_withdrawn_agent_is_taken,
-    records_are_taken_once, rolled_back_spools_are_noticed,
+    declared_losses_move_the_watermark, gaps_come_with_their_records,
+    nothing_of_a_withdrawn_agent_is_taken, records_are_taken_once, rolled_back_spools_are_noticed,
 };
 #[cfg(test)]
 pub(crate) use ingest::{commit, record, samples};

@@ -5,6 +5,9 @@ use domain::id::{AgentId, SiteId};
 
 use crate::Result;
 
+/// Declared stretches without measures of one site; more are refused, their records kept.
+pub const MAX_SITE_GAPS: u32 = 20_000;
+
 /// One lane of one life of an agent's spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneKey {
@@ -66,6 +69,17 @@ impl ServerTime {
     }
 }
 
+/// A stretch without measures that a record declares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeclaredGap {
+    /// Group; `None` for all of the site.
+    pub group: Option<domain::id::GroupId>,
+    /// Stretch.
+    pub span: domain::sample::Span,
+    /// Why nothing was measured.
+    pub reason: &'static str,
+}
+
 /// A record as it arrived, its payload checked against its hash.
 #[derive(Debug, Clone)]
 pub struct IncomingRecord {
@@ -89,6 +103,8 @@ pub struct IncomingRecord {
     pub group: Option<(domain::id::GroupId, domain::id::Layout)>,
     /// Records of the lane that this one explains as lost, for a Loss event.
     pub explains: Option<(LaneKey, SeqRange)>,
+    /// The stretch that this one declares, for a Gap event: kept with the record or not at all.
+    pub gap: Option<DeclaredGap>,
     /// Why the caller does not want it (a foreign group, a time outside the window, a payload that
     /// does not decode): it becomes [`Disposition::Rejected`] for this reason and counts as dealt
     /// with, so that `contig_upto` passes it.
@@ -154,6 +170,9 @@ pub trait IngestStore: Send + Sync {
     /// The mapping of an earlier boot, if any session saw it.
     async fn clock(&self, agent: AgentId, boot_tag: u32) -> Result<Option<i64>>;
 
+    /// Server time of the newest record of a lane below a number, as far as records are kept singly.
+    async fn time_before(&self, lane: LaneKey, seq: u64) -> Result<Option<i64>>;
+
     /// Declared stretches without measures of a site that overlap a span:
     /// `(group or None for all, span, reason)`.
     async fn gaps(
@@ -162,7 +181,8 @@ pub trait IngestStore: Send + Sync {
         span: domain::sample::Span,
     ) -> Result<Vec<(Option<domain::id::GroupId>, domain::sample::Span, String)>>;
 
-    /// Declares a stretch without measures.
+    /// Declares a stretch without measures. One that touches another of the same group and reason
+    /// becomes one with it; when a site has [`MAX_SITE_GAPS`] already, it is refused.
     async fn declare_gap(
         &self,
         site: SiteId,

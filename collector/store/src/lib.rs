@@ -13,8 +13,8 @@ mod samples;
 
 pub use error::StoreError;
 pub use ingest::{
-    Commit, CommittedRecord, Disposition, IncomingRecord, IngestStore, LaneKey, LaneProgress,
-    LaneResume, SeqRange, ServerTime,
+    Commit, CommittedRecord, DeclaredGap, Disposition, IncomingRecord, IngestStore, LaneKey,
+    LaneProgress, LaneResume, MAX_SITE_GAPS, SeqRange, ServerTime,
 };
 pub use nouns::{
     AgentStore, Certificate, Evaluation, ImportReport, IncidentFilter, IncidentStore, NewAgent,

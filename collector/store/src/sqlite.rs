@@ -12,6 +12,7 @@ mod batch;
 mod blocks;
 mod compact;
 mod files;
+mod gaps;
 mod incidents;
 mod ingest;
 mod lanes;

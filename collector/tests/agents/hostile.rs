@@ -116,7 +116,6 @@ async fn records_of_others_and_of_other_times_are_rejected_alone() {
         rejected,
         [
             (2, "time"),
-            (3, "time"),
             (4, "time"),
             (5, "group"),
             (6, "columns"),
@@ -127,7 +126,8 @@ async fn records_of_others_and_of_other_times_are_rejected_alone() {
         ]
     );
     assert_eq!(ack.contig_upto, 12, "what is rejected is dealt with");
-    assert_eq!(collector.samples(site).await, 2 * agent.round_width());
+    // The one of 1970 is of a boot that nobody saw: kept, in its order.
+    assert_eq!(collector.samples(site).await, 3 * agent.round_width());
     assert_eq!(collector.samples(victims).await, 0);
 }
 
@@ -171,7 +171,7 @@ async fn epochs_without_number_end_the_stream() {
 
 #[tokio::test]
 async fn a_stream_must_begin_with_a_sensible_hello() {
-    let limits = SessionLimits { hello: Duration::from_millis(200) };
+    let limits = SessionLimits { hello: Duration::from_millis(200), ..SessionLimits::default() };
     let parts = Parts { session: limits, ..Parts::default() };
     let collector = start_with(parts, "").await;
     let agent = collector.agent(999_001).await;

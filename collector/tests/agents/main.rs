@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that called them")]
 
 mod enrolment;
+mod fairness;
 mod fake;
 mod hostile;
 mod sessions;

@@ -251,6 +251,7 @@ impl House {
                 payload: proto::samples::encode(group.id.0, group.layout.0, &[0], &cells),
                 group: Some((group.id, group.layout)),
                 explains: None,
+                gap: None,
                 refused: None,
             });
         }

@@ -168,6 +168,7 @@ fn incoming(school: &School, record: Record, ms: i64, columns: usize) -> Result<
         payload: record.payload,
         group: Some((school.group, school.layout)),
         explains: None,
+        gap: None,
         refused: None,
     })
 }

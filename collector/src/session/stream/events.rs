@@ -1,22 +1,18 @@
 //! What events of an agent change beyond being stored.
 //!
-//! Applied before the commit of their records: each is idempotent, so a crash in between repeats
-//! it and loses nothing.
+//! Applied once their records are durable and before these are acknowledged; applying one again
+//! changes nothing. A gap is declared by the commit itself.
 
-use domain::{id::GroupId, sample::Span};
+use domain::id::GroupId;
 use proto::v1;
 
 use super::{Away, Session};
 use crate::{targets::TargetError, wire};
 
-/// Nanoseconds of a millisecond.
-const NS_PER_MS: i64 = 1_000_000;
-
 impl Session {
     pub(super) async fn apply(&mut self, event: v1::Event) -> Result<(), Away> {
         let (site, agent) = (self.site.0, self.identity.agent);
         match event.event {
-            Some(v1::event::Event::Gap(gap)) => self.gap(&gap).await,
             Some(v1::event::Event::Surroundings(seen)) => self.surroundings(&seen).await,
             Some(v1::event::Event::SnmpInventory(_) | v1::event::Event::HostInventory(_))
                 if !self.may_plan() =>
@@ -53,7 +49,8 @@ impl Session {
             }
             // Kept with their records for whoever asks.
             Some(
-                v1::event::Event::ClockStep(_)
+                v1::event::Event::Gap(_)
+                | v1::event::Event::ClockStep(_)
                 | v1::event::Event::Started(_)
                 | v1::event::Event::Stopped(_),
             )
@@ -84,34 +81,5 @@ impl Session {
                 Ok(())
             }
         }
-    }
-
-    async fn gap(&mut self, gap: &v1::Gap) -> Result<(), Away> {
-        let now_ms = self.context.clock.now_ms();
-        let at = |boot_ns: u64, wall_ns: i64| {
-            let mapped = (boot_ns > 0).then(|| self.clock.map(gap.boot_tag, boot_ns)).flatten();
-            mapped.unwrap_or(wall_ns).div_euclid(NS_PER_MS)
-        };
-        let span = Span {
-            from_ms: at(gap.from_boot_ns, gap.from_wall_ns),
-            to_ms: at(gap.to_boot_ns, gap.to_wall_ns),
-        };
-        let group = GroupId(gap.group);
-        let reason = wire::gap_reason(gap.reason());
-        let plausible = span.from_ms < span.to_ms
-            && self.ingest.accepts(span.from_ms, now_ms)
-            && self.ingest.accepts(span.to_ms, now_ms);
-        if !plausible || (group.0 != 0 && !self.ingest.has_group(group)) {
-            tracing::warn!(
-                site = self.site.0,
-                agent = %self.identity.agent,
-                reason,
-                "a gap names no stretch of this site"
-            );
-            return Ok(());
-        }
-        let group = (group.0 != 0).then_some(group);
-        let declared = self.context.store.declare_gap(self.site, group, span, reason).await;
-        declared.map_err(|error| self.failed(&error))
     }
 }

@@ -7,8 +7,8 @@ use domain::{
 
 use super::{NOON_MS, at, enrol, facts, is_not_found, site_with_agent, targets::icmp};
 use crate::{
-    AgentStore, Disposition, IncomingRecord, IngestStore, LaneKey, Result, SeqRange, ServerTime,
-    SiteStore, TargetStore,
+    AgentStore, DeclaredGap, Disposition, IncomingRecord, IngestStore, LaneKey, Result, SeqRange,
+    ServerTime, SiteStore, TargetStore,
 };
 
 use Disposition::{Conflict, Duplicate, Rejected, Stored};
@@ -31,6 +31,7 @@ pub(crate) fn record(lane: LaneKey, seq: u64, content: u64) -> IncomingRecord {
         payload: content.to_le_bytes().to_vec(),
         group: None,
         explains: None,
+        gap: None,
         refused: None,
     }
 }
@@ -267,5 +268,47 @@ pub async fn clocks_and_gaps_are_remembered(
     assert_eq!(store.gaps(site, span(200, 1000)).await?, []);
     assert_eq!(store.gaps(site, span(0, 100)).await?, []);
     assert_eq!(store.generation().await?, store.generation().await?);
+
+    // What touches is one gap, whichever comes first; another reason is another gap.
+    let third = store.add_site(facts(3)).await?.id;
+    for (from_ms, to_ms, reason) in
+        [(10, 20, "a"), (30, 40, "a"), (40, 50, "b"), (20, 30, "a"), (12, 18, "a")]
+    {
+        store.declare_gap(third, group, span(from_ms, to_ms), reason).await?;
+    }
+    let kept = store.gaps(third, span(0, 1000)).await?;
+    assert_eq!(
+        kept,
+        [(group, span(10, 40), "a".to_owned()), (group, span(40, 50), "b".to_owned())]
+    );
+    Ok(())
+}
+
+/// A gap is kept with the record that declares it, once, or not at all.
+pub async fn gaps_come_with_their_records(
+    store: &(impl SiteStore + AgentStore + IngestStore),
+) -> Result<()> {
+    let (site, agent) = site_with_agent(store, 1).await?;
+    let lane = LaneKey { agent, lane: 0, epoch: 1 };
+    let span = |from_ms, to_ms| Span { from_ms, to_ms };
+    let with = |seq, content, from_ms| IncomingRecord {
+        gap: Some(DeclaredGap { group: None, span: span(from_ms, from_ms + 5), reason: "crash" }),
+        ..record(lane, seq, content)
+    };
+    let refused = IncomingRecord { refused: Some("no"), ..with(2, 2, 200) };
+    let fates = commit(store, vec![with(1, 1, 100), with(1, 9, 300), refused]).await?;
+    assert_eq!(fates, [Stored, Conflict, Rejected("no")]);
+    assert_eq!(commit(store, vec![with(1, 1, 100)]).await?, [Duplicate]);
+    let kept = store.gaps(site, span(0, 1000)).await?;
+    assert_eq!(kept, [(None, span(100, 105), "crash".to_owned())]);
+
+    let timed = |seq, ms| IncomingRecord { time: ServerTime::Known(ms), ..record(lane, seq, seq) };
+    commit(store, vec![timed(10, 1_000), timed(20, 2_000)]).await?;
+    let other = LaneKey { epoch: 2, ..lane };
+    commit(store, vec![IncomingRecord { lane: other, ..timed(5, 9_000) }]).await?;
+    assert_eq!(store.time_before(lane, 20).await?, Some(1_000));
+    assert_eq!(store.time_before(lane, 21).await?, Some(2_000));
+    assert_eq!(store.time_before(other, 5).await?, None);
+    assert_eq!(store.time_before(LaneKey { epoch: 3, ..lane }, 9).await?, None);
     Ok(())
 }

@@ -6,13 +6,14 @@ use domain::id::{AgentId, GroupId, Layout};
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 
 use super::{
-    failed,
+    failed, gaps,
     ingest::Job,
     lanes::{Covered, MAX_SEQ, MAX_SITE_LANES, first_lane_id, head_key},
     seen::{self, Seen},
 };
 use crate::{
-    Disposition, IncomingRecord, LaneKey, LaneProgress, Result, SeqRange, ServerTime, StoreError,
+    DeclaredGap, Disposition, IncomingRecord, LaneKey, LaneProgress, Result, SeqRange, ServerTime,
+    StoreError,
 };
 
 /// What the transaction of a batch is called in an error.
@@ -25,6 +26,8 @@ const MAX_LANE: u8 = 1;
 const MAX_EPOCHS: i64 = 64;
 /// Conflicting, and refused, records kept of each agent; newer ones take the place of older ones.
 pub(super) const MAX_KEPT_ASIDE: i64 = 64;
+/// Gaps refused at a site that has too many before they are counted anew.
+const RECOUNT_GAPS: u32 = 1_024;
 /// Lanes, agents and layouts remembered; beyond, all are asked for again.
 const MAX_KNOWN: usize = 100_000;
 
@@ -51,6 +54,14 @@ pub(super) struct Known {
     lanes: HashMap<LaneKey, LaneEntry>,
     /// Site of each layout. Layouts never change, nor does their site.
     layouts: HashMap<(GroupId, Layout), i64>,
+    gaps: HashMap<i64, GapCount>,
+}
+
+/// Gaps of a site, as the writing thread knows them.
+#[derive(Debug, Clone, Copy)]
+struct GapCount {
+    kept: u32,
+    refused: u32,
 }
 
 impl Known {
@@ -62,6 +73,7 @@ impl Known {
     /// A transaction failed: lanes stand where the file says.
     pub(super) fn forget_lanes(&mut self) {
         self.lanes.clear();
+        self.gaps.clear();
     }
 
     /// Keeps what is remembered within bounds.
@@ -74,6 +86,9 @@ impl Known {
         }
         if self.layouts.len() > MAX_KNOWN {
             self.layouts.clear();
+        }
+        if self.gaps.len() > MAX_KNOWN {
+            self.gaps.clear();
         }
     }
 
@@ -198,6 +213,9 @@ impl<'a> Batch<'a> {
             return rejected("too many stretches above the watermark");
         }
         self.insert(agent, id, record)?;
+        if let Some(gap) = &record.gap {
+            self.declare(agent.site, gap)?;
+        }
         if let Some((lane, range)) = record.explains
             && !self.explain(lane, range, "declared lost")?
         {
@@ -256,6 +274,30 @@ impl<'a> Batch<'a> {
                 record.payload,
             ])
             .map_err(failed(ACTION))?;
+        Ok(())
+    }
+
+    /// Declares a gap. When the site has too many, its record alone stands for it.
+    fn declare(&mut self, site: i64, gap: &DeclaredGap) -> Result<()> {
+        if gap.span.from_ms >= gap.span.to_ms {
+            return Ok(());
+        }
+        let known = self.known.gaps.get(&site).copied();
+        // Retention makes room that is not told of here.
+        let known = known.filter(|known| known.refused < RECOUNT_GAPS);
+        let mut count = match known {
+            Some(known) => known,
+            None => GapCount { kept: gaps::count(self.tx, site)?, refused: 0 },
+        };
+        if let Some(kept) = gaps::declare(self.tx, site, &gap.into(), count.kept)? {
+            count.kept = kept;
+        } else {
+            if count.refused == 0 {
+                tracing::warn!(site, reason = gap.reason, "a site has as many gaps as it may");
+            }
+            count.refused += 1;
+        }
+        self.known.gaps.insert(site, count);
         Ok(())
     }
 

@@ -19,19 +19,18 @@ use super::{
     SqliteStore,
     batch::{Known, Placed},
     failed,
-    lanes::Covered,
+    gaps::{self, OwnedGap},
+    lanes::{Covered, MAX_SEQ, head_key},
     seen::{self, Seen},
     writer::Counters,
 };
 use crate::{
-    Commit, CommittedRecord, Disposition, IncomingRecord, IngestStore, LaneKey, LaneResume, Result,
-    StoreError,
+    Commit, CommittedRecord, Disposition, IncomingRecord, IngestStore, LaneKey, LaneResume,
+    MAX_SITE_GAPS, Result, StoreError,
 };
 
 /// Boots of one agent whose clock is remembered.
 const MAX_BOOTS: i64 = 256;
-/// Longest reason of a gap, characters.
-const MAX_REASON_CHARS: usize = 200;
 /// Gaps that one question returns, oldest first.
 const MAX_GAPS: i64 = 100_000;
 /// What a record weighs in the queue besides its payload, bytes.
@@ -261,19 +260,40 @@ impl IngestStore for SqliteStore {
             // Nothing is missing in an empty stretch.
             return Ok(());
         }
-        let reason: String = reason.chars().take(MAX_REASON_CHARS).collect();
+        let gap = OwnedGap::new(group, span, reason);
         self.write("declare a gap", move |tx| {
-            // Declared again after a crash, it is the same gap.
-            tx.prepare_cached(
-                "INSERT INTO gap (site, grp, from_ms, to_ms, reason) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT DO NOTHING",
+            let kept = gaps::count(tx, site.0)?;
+            match gaps::declare(tx, site.0, &gap, kept)? {
+                Some(_) => Ok(()),
+                None => Err(StoreError::Failed {
+                    action: "declare a gap",
+                    source: format!("the limit of {MAX_SITE_GAPS} gaps of a site is reached")
+                        .into(),
+                }),
+            }
+        })
+        .await
+    }
+
+    async fn time_before(&self, lane: LaneKey, seq: u64) -> Result<Option<i64>> {
+        if !(1..=MAX_SEQ).contains(&seq) {
+            return Ok(None);
+        }
+        self.read("find the record before another", move |conn| {
+            conn.prepare_cached(
+                "SELECT t_ms FROM head
+                 WHERE key >= ?4 * (SELECT lane.id FROM lane JOIN agent ON no = agent_no
+                                    WHERE agent.id = ?1 AND lane = ?2 AND epoch = ?3)
+                   AND key < ?4 * (SELECT lane.id FROM lane JOIN agent ON no = agent_no
+                                   WHERE agent.id = ?1 AND lane = ?2 AND epoch = ?3) + ?5
+                 ORDER BY key DESC LIMIT 1",
             )
-            .and_then(|mut put| {
-                let group = group.map_or(0, |group| group.0);
-                put.execute(params![site.0, group, span.from_ms, span.to_ms, reason])
+            .and_then(|mut find| {
+                let (epoch, step) = (lane.epoch.cast_signed(), head_key(1, 1) - 1);
+                let key = params![lane.agent.0, lane.lane, epoch, step, seq.cast_signed()];
+                find.query_row(key, |row| row.get(0)).optional()
             })
-            .map_err(failed("declare a gap"))?;
-            Ok(())
+            .map_err(failed("find the record before another"))
         })
         .await
     }

@@ -22,6 +22,7 @@ laws!(
     a_refused_or_foreign_record_is_dealt_with,
     certificates_are_retired_by_newer_ones,
     clocks_and_gaps_are_remembered,
+    gaps_come_with_their_records,
     declared_losses_move_the_watermark,
     imports_are_all_or_nothing,
     incidents_open_and_close_once,
