@@ -20,7 +20,7 @@ use std::{
 };
 
 use collector::{app::Parts, targets::Port};
-use domain::target::{Method, Role, TargetSpec};
+use domain::target::{Community, Method, Role, TargetSpec};
 use fake::{Agent, Token, enrol, start_with, unhex};
 use proto::{KIND_SAMPLES, record_hash, records::Record, v1};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -66,7 +66,7 @@ async fn collector() {
                 role: Role::Equipment,
                 name: "commutateur".to_owned(),
                 address: "192.0.2.10".to_owned(),
-                method: Method::SnmpV2c { community: "public".to_owned() },
+                method: Method::SnmpV2c { community: Community::new("public") },
                 period_s: 60,
                 parent: None,
             };

@@ -62,7 +62,7 @@ fn group(group: &Group) -> v1::Group {
             3_000.min(period_ms / 5 * 2),
             Some(v1::group::Probe::Snmp(v1::SnmpProbe {
                 address: group.targets[0].spec.address.clone(),
-                community: community.clone(),
+                community: community.expose().to_owned(),
                 max_repetitions: MAX_REPETITIONS,
             })),
         ),

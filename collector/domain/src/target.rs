@@ -1,5 +1,7 @@
 //! Targets: what is probed at a site, and the series that come of it.
 
+use std::fmt;
+
 use crate::id::{GroupId, Layout, SeriesId, SiteId, TargetId};
 
 /// What role a target plays on the path from the school's machines to the services they use.
@@ -58,6 +60,30 @@ impl Role {
     }
 }
 
+/// An SNMP community: a secret, which a debug dump does not show.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Community(String);
+
+impl Community {
+    /// Takes the secret.
+    #[must_use]
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret itself: for the agent of the site, and for the store.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Community {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Community(..)")
+    }
+}
+
 /// How a target is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Method {
@@ -79,8 +105,8 @@ pub enum Method {
     Http,
     /// SNMP v2c.
     SnmpV2c {
-        /// The community: a secret.
-        community: String,
+        /// The community.
+        community: Community,
     },
     /// The agent's own machine.
     Host,
@@ -161,4 +187,18 @@ pub struct Group {
     pub targets: Vec<Target>,
     /// Columns, in record order.
     pub columns: Vec<Series>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_community_stays_out_of_debug_dumps() {
+        let community = Community::new("s3cret");
+        assert_eq!(community.expose(), "s3cret");
+        let method = Method::SnmpV2c { community };
+        let dump = format!("{method:?} {method:#?}");
+        assert!(dump.contains("Community(..)") && !dump.contains("s3cret"), "{dump}");
+    }
 }

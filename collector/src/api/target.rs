@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use domain::{
     id::{SiteId, TargetId},
-    target::{Method, Role, TargetSpec},
+    target::{Community, Method, Role, TargetSpec},
 };
 use http::Uri;
 use serde::Deserialize;
@@ -84,7 +84,11 @@ impl RawTarget {
                     let reason = format!("expected 1 to {MAX_COMMUNITY_BYTES} bytes");
                     fault("community", "community", reason);
                 }
-                (Method::SnmpV2c { community }, Role::Equipment, wrong_ip_port(&address))
+                (
+                    Method::SnmpV2c { community: Community::new(community) },
+                    Role::Equipment,
+                    wrong_ip_port(&address),
+                )
             }
             _ => {
                 fault("method", "method", "expected icmp, tcp, dns, http or snmp".to_owned());

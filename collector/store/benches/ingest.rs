@@ -17,7 +17,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use domain::{
     id::{AgentId, GroupId, Layout, SiteId},
     site::{SiteFacts, SiteKind, Zone},
-    target::{Detail, Method, Role, TargetSpec},
+    target::{Community, Detail, Method, Role, TargetSpec},
     uai::Uai,
 };
 use jiff::Timestamp;
@@ -70,7 +70,7 @@ async fn school(store: &SqliteStore, number: u32) -> School {
         role: Role::Equipment,
         name: "switch".to_owned(),
         address: "10.0.0.1".to_owned(),
-        method: Method::SnmpV2c { community: "public".to_owned() },
+        method: Method::SnmpV2c { community: Community::new("public") },
         period_s: 60,
         parent: None,
     };

@@ -6,7 +6,7 @@ use collector::{
 };
 use domain::{
     sample::Span,
-    target::{Method, Role, TargetSpec},
+    target::{Community, Method, Role, TargetSpec},
 };
 use proto::{
     KIND_SAMPLES,
@@ -158,7 +158,7 @@ async fn a_new_target_reaches_the_agent_and_a_refused_version_is_not_offered_aga
         role: Role::Equipment,
         name: "commutateur".to_owned(),
         address: address.to_owned(),
-        method: Method::SnmpV2c { community: "public".to_owned() },
+        method: Method::SnmpV2c { community: Community::new("public") },
         period_s: 60,
         parent: None,
     };
@@ -206,7 +206,7 @@ async fn inventories_become_series_within_the_site() {
         role: Role::Equipment,
         name: "commutateur".to_owned(),
         address: "192.0.2.10".to_owned(),
-        method: Method::SnmpV2c { community: "public".to_owned() },
+        method: Method::SnmpV2c { community: Community::new("public") },
         period_s: 60,
         parent: None,
     };

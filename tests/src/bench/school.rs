@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use domain::{
     id::{AgentId, GroupId, Layout, SiteId},
     site::{SiteFacts, SiteKind, Zone},
-    target::{Detail, Method, Role, TargetSpec},
+    target::{Community, Detail, Method, Role, TargetSpec},
     uai::Uai,
 };
 use jiff::Timestamp;
@@ -51,7 +51,7 @@ pub async fn add(
         role: Role::Equipment,
         name: "Commutateur".to_owned(),
         address: "192.0.2.1".to_owned(),
-        method: Method::SnmpV2c { community: "public".to_owned() },
+        method: Method::SnmpV2c { community: Community::new("public") },
         period_s,
         parent: None,
     };

@@ -2,7 +2,7 @@
 
 use domain::{
     id::{GroupId, Layout, SeriesId, SiteId, TargetId},
-    target::{Detail, Method, Role, TargetSpec},
+    target::{Community, Detail, Method, Role, TargetSpec},
 };
 
 use super::{facts, is_not_found};
@@ -38,7 +38,7 @@ pub async fn targets_are_kept(store: &(impl SiteStore + TargetStore)) -> Result<
     let gateway = store.upsert_target(spec.clone(), columns.clone()).await?;
     assert_eq!((&gateway.spec, gateway.active), (&spec, true));
 
-    let snmp = |community: &str| Method::SnmpV2c { community: community.to_owned() };
+    let snmp = |community: &str| Method::SnmpV2c { community: Community::new(community) };
     let dns = Method::Dns { name: "a:b.example.org".to_owned(), record_type: 28 };
     let mut all = vec![gateway.clone()];
     for (method, address) in [

@@ -6,7 +6,7 @@ mod groups;
 use async_trait::async_trait;
 use domain::{
     id::{GroupId, Layout, SeriesId, SiteId, TargetId},
-    target::{Detail, Group, Method, Role, Series, Target, TargetSpec},
+    target::{Community, Detail, Group, Method, Role, Series, Target, TargetSpec},
 };
 use rusqlite::{Connection, Row, Transaction, params};
 
@@ -40,7 +40,7 @@ fn kind(method: &Method) -> String {
 
 fn secret(method: &Method) -> Option<&str> {
     match method {
-        Method::SnmpV2c { community } => Some(community),
+        Method::SnmpV2c { community } => Some(community.expose()),
         Method::Icmp { .. } | Method::Tcp | Method::Dns { .. } | Method::Http | Method::Host => {
             None
         }
@@ -53,7 +53,9 @@ fn method(kind: &str, secret: Option<String>) -> Option<Method> {
             ("tcp", _) => Method::Tcp,
             ("http", _) => Method::Http,
             ("host", _) => Method::Host,
-            ("snmp-v2c", Some(community)) => Method::SnmpV2c { community },
+            ("snmp-v2c", Some(community)) => {
+                Method::SnmpV2c { community: Community::new(community) }
+            }
             _ => return None,
         },
         Some(("icmp", count)) => Method::Icmp { count: count.parse().ok()? },
