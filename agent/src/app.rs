@@ -155,6 +155,8 @@ fn shared(
     agent_id: [u8; 16],
 ) -> Shared {
     let env = Env::new(Arc::clone(clock), config.allow.clone());
+    // Set once, here.
+    let _ = metrics.probes.pinger.set(Arc::clone(&env.pinger));
     let build: Builder = Box::new(move |group| probe::build(group, &env));
     let handle = spool.clone();
     let sink: Sink = Box::new(move |record| handle.try_append(record));

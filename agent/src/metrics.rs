@@ -1,6 +1,8 @@
 //! The agent watching itself: figures in the Prometheus text format on a loopback port.
 
 mod http;
+mod probes;
+mod spool;
 
 use std::{
     collections::VecDeque,
@@ -12,12 +14,14 @@ use std::{
 };
 
 pub use http::{fetch, serve};
+pub use probes::ProbeFigures;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
+use self::spool::SpoolFigures;
 use crate::{plan::ProbeKind, platform, spool::SpoolStatus};
 
 /// Rounds whose delay is remembered for the percentile.
@@ -56,12 +60,6 @@ impl From<&ProbeKind> for Kind {
 pub struct Cause {
     /// One of a fixed set.
     pub cause: &'static str,
-}
-
-/// Which lane of the spool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Lane {
-    lane: u32,
 }
 
 /// Every figure. Counters count since the process started.
@@ -115,25 +113,10 @@ pub struct Metrics {
     /// Unix time at which the certificate expires.
     pub certificate_expiry: Whole,
     spool: SpoolFigures,
+    /// What the probes share.
+    pub probes: ProbeFigures,
     cpu: Real,
     rss: Whole,
-}
-
-#[derive(Debug, Default)]
-struct SpoolFigures {
-    bytes: Family<Lane, Whole>,
-    unacknowledged: Family<Lane, Whole>,
-    degraded: Whole,
-    durable_records: Whole,
-    durable_samples: Whole,
-    written_bytes: Whole,
-    commits: Whole,
-    last_commit: Real,
-    disk_errors: Whole,
-    slow_syncs: Whole,
-    evicted_records: Whole,
-    corrupt_records: Whole,
-    dropped_records: Whole,
 }
 
 impl Default for Metrics {
@@ -177,6 +160,7 @@ impl Metrics {
             clock_error: Real::default(),
             certificate_expiry: Whole::default(),
             spool: SpoolFigures::default(),
+            probes: ProbeFigures::default(),
             cpu: Real::default(),
             rss: Whole::default(),
         };
@@ -223,26 +207,8 @@ impl Metrics {
         r.register_with_unit("clock_error", error, Unit::Seconds, m.clock_error.clone());
         let expiry = "Unix time at which the certificate expires";
         r.register("certificate_expiry", expiry, m.certificate_expiry.clone());
-        let s = &m.spool;
-        r.register_with_unit("spool", "Bytes on disk", Unit::Bytes, s.bytes.clone());
-        let waiting = "Records that the collector has not acknowledged";
-        r.register("spool_unacknowledged", waiting, s.unacknowledged.clone());
-        let degraded = "1 while records are kept in memory only";
-        r.register("spool_degraded", degraded, s.degraded.clone());
-        r.register("spool_durable_records", "Records made durable", s.durable_records.clone());
-        r.register("spool_durable_samples", "Samples made durable", s.durable_samples.clone());
-        r.register_with_unit("spool_written", "Written", Unit::Bytes, s.written_bytes.clone());
-        r.register("spool_commits", "Successful commits", s.commits.clone());
-        let commit = "Duration of the last commit";
-        r.register_with_unit("spool_last_commit", commit, Unit::Seconds, s.last_commit.clone());
-        r.register("spool_disk_errors", "Failed writes and syncs", s.disk_errors.clone());
-        r.register("spool_slow_syncs", "Syncs of more than 5 s", s.slow_syncs.clone());
-        let evicted = "Records evicted since the spool was made";
-        r.register("spool_evicted_records", evicted, s.evicted_records.clone());
-        let corrupt = "Records lost through damage";
-        r.register("spool_corrupt_records", corrupt, s.corrupt_records.clone());
-        let dropped = "Records dropped from memory";
-        r.register("spool_dropped_records", dropped, s.dropped_records.clone());
+        m.spool.register(&mut r);
+        m.probes.register(&mut r);
         let cpu = "CPU time used by this process";
         r.register_with_unit("cpu", cpu, Unit::Seconds, m.cpu.clone());
         let rss = "Resident memory of this process";
@@ -303,28 +269,8 @@ impl Metrics {
         self.lag_p95.set(self.lag_p95_ms() as f64 / 1e3);
         self.cpu.set(platform::cpu_time().as_secs_f64());
         self.rss.set(platform::resident_bytes().map_or(0, whole));
-        for lane in 0..2 {
-            let mine = || spool.lanes.iter().filter(|state| state.lane == lane);
-            let label = Lane { lane };
-            let bytes = mine().map(|state| state.bytes).sum();
-            self.spool.bytes.get_or_create(&label).set(whole(bytes));
-            let waiting = mine()
-                .map(|s| s.next_seq.saturating_sub(s.oldest_seq.max(s.contig_upto + 1)))
-                .sum();
-            self.spool.unacknowledged.get_or_create(&label).set(whole(waiting));
-        }
-        let (to, from) = (&self.spool, &spool.counters);
-        to.degraded.set(spool.degraded.into());
-        to.durable_records.set(whole(from.durable_records));
-        to.durable_samples.set(whole(from.durable_samples));
-        to.written_bytes.set(whole(from.written_bytes));
-        to.commits.set(whole(from.commits));
-        to.last_commit.set(Duration::from_nanos(from.last_commit_ns).as_secs_f64());
-        to.disk_errors.set(whole(from.disk_errors));
-        to.slow_syncs.set(whole(from.slow_syncs));
-        to.evicted_records.set(whole(from.evicted_records));
-        to.corrupt_records.set(whole(from.corrupt_records));
-        to.dropped_records.set(whole(from.dropped_records));
+        self.spool.refresh(spool);
+        self.probes.refresh();
     }
 }
 
@@ -369,6 +315,9 @@ mod tests {
         assert_eq!(names.len(), unique.len());
         assert!(page.contains("vigie_agent_uplink_connected 0\n"), "{page}");
         assert!(page.contains("vigie_agent_spool_bytes{lane=\"1\"} 0\n"), "{page}");
+        for name in ["spool_oldest_age_seconds NaN", "spool_commit_seconds_total 0"] {
+            assert!(page.contains(&format!("vigie_agent_{name}")), "{name} in {page}");
+        }
         assert!(page.ends_with("# EOF\n"));
     }
 }

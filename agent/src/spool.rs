@@ -257,6 +257,8 @@ pub struct LaneStatus {
 /// Figures of the spool, counted since it was opened unless said otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// Records appended: given their number.
+    pub appended_records: u64,
     /// Records made durable.
     pub durable_records: u64,
     /// Samples made durable.
@@ -269,6 +271,8 @@ pub struct Counters {
     pub disk_errors: u64,
     /// Syncs that took longer than [`SLOW_SYNC`].
     pub slow_syncs: u64,
+    /// Nanoseconds that successful commits took, together.
+    pub commit_ns: u64,
     /// Nanoseconds that the last commit took.
     pub last_commit_ns: u64,
     /// Records evicted since the spool was made.
@@ -290,6 +294,9 @@ pub struct SpoolStatus {
     pub lanes: Vec<LaneStatus>,
     /// True while records are kept in memory only.
     pub degraded: bool,
+    /// Age of the oldest record that the collector has not acknowledged, at the last look of
+    /// [`worker`]; 0 for none, `None` before the first look. Nanoseconds.
+    pub oldest_age_ns: Option<u64>,
     /// Figures.
     pub counters: Counters,
 }

@@ -96,7 +96,7 @@ fn running(page: &str) -> String {
             "{}, {} enregistrements à envoyer, {} perdus{degraded}",
             mib("spool_bytes"),
             whole("spool_unacknowledged"),
-            whole("spool_evicted_records"),
+            whole("spool_evicted_records_total"),
         ),
     );
     line(
@@ -130,6 +130,13 @@ mod tests {
         for text in ["connecté\n", "version 12, 9 groupes", "3 tours manqués"] {
             assert!(screen.contains(text), "{text} in {screen}");
         }
+    }
+
+    #[test]
+    fn an_agent_that_missed_nothing_says_so() {
+        let screen = running(&Metrics::new().page(&SpoolStatus::default()));
+        assert!(screen.contains(" 0 tours manqués"), "{screen}");
+        assert!(!screen.contains('?'), "{screen}");
     }
 
     #[test]

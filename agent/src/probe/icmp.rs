@@ -100,6 +100,11 @@ impl Pinger {
         socket.client.as_ref().map(|client| client.get_socket().get_type())
     }
 
+    /// Opens the socket of `address`'s family unless it is open; false when that fails.
+    pub fn opens(&self, address: IpAddr) -> bool {
+        self.client(address).is_some()
+    }
+
     fn socket(&self, address: IpAddr) -> &Mutex<Socket> {
         if address.is_ipv4() { &self.v4 } else { &self.v6 }
     }

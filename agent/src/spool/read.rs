@@ -60,6 +60,39 @@ impl Spool {
         batch
     }
 
+    /// Looks how old the oldest record is that the collector does not have. The age is by the boot
+    /// clock within one boot, by the wall clock over several.
+    pub fn look_at_oldest(&mut self) {
+        let epochs = self.lanes.iter().flat_map(|lane| {
+            let next = lane.pending.back().map_or(0, |record| record.head.seq + 1);
+            lane.epochs.iter().map(move |epoch| (lane.id, epoch, next))
+        });
+        let requests: Vec<_> = epochs
+            .filter(|(_, epoch, next)| epoch.unacked_from(1) < epoch.durable_next.max(*next))
+            .map(|(lane, epoch, _)| ReadRequest {
+                lane,
+                epoch: epoch.id,
+                from_seq: 1,
+                upto_seq: u64::MAX,
+                max_bytes: 1,
+                max_records: 1,
+            })
+            .collect();
+        let now = self.now();
+        let age = |record: &StoredRecord| {
+            if record.boot_tag == now.boot_tag {
+                now.boot_ns.saturating_sub(record.boot_ns)
+            } else {
+                u64::try_from(now.wall_ns.saturating_sub(record.wall_ns)).unwrap_or(0)
+            }
+        };
+        let oldest = requests.iter().filter_map(|request| {
+            // Nothing leaves: what is proven or trusted stays as it is.
+            self.read_batch(request).records.first().map(age)
+        });
+        self.oldest_age_ns = Some(oldest.max().unwrap_or(0));
+    }
+
     fn read_batch(&mut self, request: &ReadRequest) -> Batch {
         let mut batch = Batch { records: Vec::new(), next_seq: request.from_seq };
         let index = request.lane as usize;

@@ -79,6 +79,7 @@ pub struct Spool {
     pub(super) losses: Losses,
     pub(super) cursors: VecDeque<Cursor>,
     pub(super) counters: Counters,
+    pub(super) oldest_age_ns: Option<u64>,
     /// Boot clock before which the failed disk is left alone.
     degraded_until_ns: Option<u64>,
     zip: Option<zstd::bulk::Compressor<'static>>,
@@ -135,6 +136,7 @@ impl Spool {
             losses: Losses::detached(),
             cursors: VecDeque::new(),
             counters: Counters::default(),
+            oldest_age_ns: None,
             degraded_until_ns: None,
             zip,
             scratch: Vec::new(),
@@ -201,6 +203,7 @@ impl Spool {
         let mut bytes = Vec::with_capacity(stored.len() + format::MIN_RECORD_LEN);
         format::encode_record(&mut bytes, lane.current().seal, &head, stored);
         lane.next_seq += 1;
+        self.counters.appended_records += 1;
         lane.pending_bytes += bytes.len();
         lane.pending.push_back(Pending { head, bytes });
         self.trim_ring();
@@ -284,8 +287,9 @@ impl Spool {
             self.degraded_until_ns = None;
             if records > 0 {
                 self.counters.commits += 1;
-                self.counters.last_commit_ns =
-                    u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                let took = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                self.counters.commit_ns += took;
+                self.counters.last_commit_ns = took;
             }
         }
         Committed { records, degraded: self.is_degraded() }
@@ -579,7 +583,8 @@ impl Spool {
             counters.evicted_records += mark.evicted_records;
             counters.evicted_samples += mark.evicted_samples;
         }
-        SpoolStatus { lanes: self.lanes(), degraded: self.is_degraded(), counters }
+        let (lanes, degraded) = (self.lanes(), self.is_degraded());
+        SpoolStatus { lanes, degraded, oldest_age_ns: self.oldest_age_ns, counters }
     }
 
     pub(super) fn now(&self) -> Moment {

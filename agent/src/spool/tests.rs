@@ -508,3 +508,32 @@ fn a_record_too_large_is_refused_and_costs_no_number() {
     let own = NewRecord { kind: 0, ..sample(1, 0, now) };
     assert_eq!(bench.spool().append(&own), Err(AppendError::Kind));
 }
+
+#[test]
+fn the_oldest_record_is_the_oldest_that_the_collector_does_not_have() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.spool().status().oldest_age_ns, None);
+    bench.spool().look_at_oldest();
+    assert_eq!(bench.spool().status().oldest_age_ns, Some(0));
+    for id in 1..=3 {
+        let now = Moment::now(&*bench.clock);
+        bench.spool().append(&sample(1, id, now)).unwrap();
+        bench.spool().commit();
+        bench.clock.advance(Duration::from_secs(10));
+    }
+    let age = |bench: &mut Bench| {
+        bench.spool().look_at_oldest();
+        Duration::from_nanos(bench.spool().status().oldest_age_ns.unwrap()).as_secs()
+    };
+    assert_eq!(age(&mut bench), 30);
+    let epoch = current(bench.spool(), 1);
+    // The look itself hands nothing out.
+    assert_eq!(bench.spool().acked(1, epoch, 1, &[]), AckOutcome::BeyondHead);
+    assert_eq!(all(bench.spool(), 1).len(), 3);
+    assert_eq!(bench.spool().acked(1, epoch, 1, &[]), AckOutcome::Applied);
+    assert_eq!(age(&mut bench), 20);
+    assert_eq!(bench.spool().acked(1, epoch, 3, &[]), AckOutcome::Applied);
+    assert_eq!(age(&mut bench), 0);
+    assert_eq!(bench.spool().status().counters.appended_records, 3);
+    assert!(bench.spool().status().counters.commit_ns > 0);
+}

@@ -268,6 +268,12 @@ impl Worker {
             if maintain <= now {
                 self.spool.maintain();
                 maintain = now + MAINTAIN_EVERY;
+                self.spool.look_at_oldest();
+                self.publish.send_replace(self.spool.status());
+                // Both may have declared losses.
+                if self.due.is_none() && self.spool.pending_bytes() > 0 {
+                    self.due = Some(now + URGENT_WAIT);
+                }
                 // A failed disk is tried again although nothing new came.
                 if self.spool.is_degraded() {
                     self.commit();
