@@ -1,13 +1,13 @@
 //! From what an agent sees, and what operators ask for, to targets and series.
 //!
-//! The rungs of a site's ladder (host, gateways, operator hops, resolvers, the collector) follow
-//! what the agent reports: a gateway that it no longer has is retired, history kept. Everything
-//! else is the operators'. Series come of inventories, within bounds, and only here: nothing that
+//! The rungs of a site's ladder (host, gateways, operator hops, resolvers, the collector, references)
+//! follow what the agent reports and what is configured: a gateway that it no longer has is retired,
+//! history kept. The store knows which targets are rungs; everything else is the operators'. Series come of inventories, within bounds, and only here: nothing that
 //! an agent sends makes a series by itself.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use domain::{
@@ -15,7 +15,7 @@ use domain::{
     target::{Method, Role, Series, Target, TargetSpec},
 };
 use store::{NewSeries, NewSeriesSpec, Store, StoreError};
-use tokio::sync::Mutex;
+use tokio::sync;
 
 use crate::config::References;
 
@@ -51,10 +51,14 @@ pub struct Targets {
     configs: Arc<SiteConfigs>,
     references: References,
     collector: String,
-    /// Held while a site's targets change, so that two reports of one site do not cross; what it
-    /// guards is the last ladder of each site, so that a report without news costs nothing.
-    ladders: Mutex<HashMap<SiteId, Seen>>,
+    /// Desks of the sites that changed of late.
+    desks: Mutex<HashMap<SiteId, Desk>>,
 }
+
+/// Held while a site's targets change, so that two reports of one site do not cross, and no other
+/// site waits; what it guards is the site's last ladder, so that a report without news costs
+/// nothing.
+type Desk = Arc<sync::Mutex<Option<Seen>>>;
 
 impl std::fmt::Debug for Targets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -71,7 +75,16 @@ impl Targets {
         references: References,
         collector: String,
     ) -> Self {
-        Self { store, configs, references, collector, ladders: Mutex::default() }
+        Self { store, configs, references, collector, desks: Mutex::default() }
+    }
+
+    fn desk(&self, site: SiteId) -> Desk {
+        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        if desks.len() >= MAX_REMEMBERED && !desks.contains_key(&site) {
+            // One in use must stay the site's only one.
+            desks.retain(|_, desk| Arc::strong_count(desk) > 1);
+        }
+        desks.entry(site).or_default().clone()
     }
 
     /// Registers a target for an operator, with the series of its method, and tells its agent. Its
@@ -81,7 +94,8 @@ impl Targets {
     /// [`TargetError::Full`].
     pub async fn add(&self, spec: TargetSpec) -> Result<Target, TargetError> {
         let site = spec.site;
-        let _alone = self.ladders.lock().await;
+        let desk = self.desk(site);
+        let _alone = desk.lock().await;
         let known = self.store.targets(Some(site)).await?;
         let active = known.iter().filter(|target| target.active).count();
         if active >= MAX_TARGETS {
@@ -99,7 +113,8 @@ impl Targets {
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn retire(&self, target: &Target) -> Result<(), TargetError> {
-        let _alone = self.ladders.lock().await;
+        let desk = self.desk(target.spec.site);
+        let _alone = desk.lock().await;
         self.store.retire_target(target.id).await?;
         self.configs.changed(target.spec.site);
         Ok(())
@@ -110,46 +125,53 @@ impl Targets {
     /// # Errors
     /// [`TargetError::Store`]; what was done stays and the next report goes on.
     pub async fn ladder(&self, site: SiteId, seen: &Seen) -> Result<bool, TargetError> {
-        let mut ladders = self.ladders.lock().await;
-        if ladders.get(&site) == Some(seen) {
+        let desk = self.desk(site);
+        let mut last = desk.lock().await;
+        if last.as_ref() == Some(seen) {
             return Ok(false);
         }
         let known = self.store.targets(Some(site)).await?;
+        let owned: HashSet<TargetId> = self.store.rungs(site).await?.into_iter().collect();
         let rungs = ladder::rungs(seen, &self.references, &self.collector);
         let mut ids: Vec<Option<TargetId>> = Vec::with_capacity(rungs.len());
         let mut room = MAX_TARGETS.saturating_sub(known.iter().filter(|t| t.active).count());
         let mut changed = false;
-        for rung in &rungs {
+        for (at, rung) in rungs.iter().enumerate() {
+            // What stands on two rungs, as a hop that is a reference too, is the nearer one.
+            if let Some(twin) = rungs[..at].iter().position(|nearer| nearer.is_twin(rung)) {
+                ids.push(ids[twin]);
+                continue;
+            }
             let same = known.iter().find(|target| {
                 target.active
                     && target.spec.method == rung.method
                     && target.spec.address == rung.address
             });
+            let parent = rung.parent.and_then(|at| ids.get(at).copied().flatten());
+            let spec = rung.spec(site, parent);
             let id = match same {
-                Some(target) => Some(target.id),
+                // An operator's own target serves as the rung as it is.
+                Some(target) if !owned.contains(&target.id) || target.spec == spec => {
+                    Some(target.id)
+                }
                 None if room == 0 => None,
-                None => {
-                    room -= 1;
+                _ => {
+                    room -= usize::from(same.is_none());
                     changed = true;
-                    let parent = rung.parent.and_then(|at| ids.get(at).copied().flatten());
-                    let spec = rung.spec(site, parent);
                     let series = default_series(&spec.method, &spec.address);
-                    Some(self.store.upsert_target(spec, series).await?.id)
+                    Some(self.store.upsert_rung(spec, series).await?.id)
                 }
             };
             ids.push(id);
         }
         let present: HashSet<TargetId> = ids.into_iter().flatten().collect();
-        for target in known.iter().filter(|target| target.active) {
-            if seen.tells_of(&target.spec) && !present.contains(&target.id) {
+        for target in known.iter().filter(|target| target.active && owned.contains(&target.id)) {
+            if seen.tells_of(target.spec.role) && !present.contains(&target.id) {
                 self.store.retire_target(target.id).await?;
                 changed = true;
             }
         }
-        if ladders.len() >= MAX_REMEMBERED {
-            ladders.clear();
-        }
-        ladders.insert(site, seen.clone());
+        *last = Some(seen.clone());
         if changed {
             self.configs.changed(site);
         }
@@ -168,7 +190,8 @@ impl Targets {
     ) -> Result<bool, TargetError> {
         let target = self.target_of(site, group, |m| matches!(m, Method::SnmpV2c { .. })).await?;
         let Some(target) = target else { return Ok(false) };
-        let _alone = self.ladders.lock().await;
+        let desk = self.desk(site);
+        let _alone = desk.lock().await;
         let known = self.store.series(Some(site)).await?;
         let wanted = series::of_ports(ports, &of_target(&known, target));
         self.add_series(site, target, known.len(), wanted).await
@@ -180,7 +203,8 @@ impl Targets {
     /// # Errors
     /// [`TargetError::Store`].
     pub async fn host(&self, site: SiteId, parts: &HostParts) -> Result<bool, TargetError> {
-        let _alone = self.ladders.lock().await;
+        let desk = self.desk(site);
+        let _alone = desk.lock().await;
         let targets = self.store.targets(Some(site)).await?;
         let host = targets.iter().find(|target| target.active && target.spec.role == Role::Host);
         let Some(host) = host.filter(|host| host.spec.method == Method::Host) else {
@@ -239,3 +263,6 @@ impl Targets {
 fn of_target(known: &[Series], target: TargetId) -> Vec<&Series> {
     known.iter().filter(|series| series.target == target).collect()
 }
+
+#[cfg(test)]
+mod tests;

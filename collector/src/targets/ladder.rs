@@ -67,20 +67,17 @@ impl Seen {
         seen
     }
 
-    /// Whether the report speaks of this target: a rung of the ladder's own making, and of a kind
-    /// that the report has. An empty list is no news, since an agent that lost its default route
-    /// has no gateway to tell of.
-    pub(super) fn tells_of(&self, spec: &TargetSpec) -> bool {
-        let told = match spec.role {
+    /// Whether a report tells of every rung of a role, so that one that it does not name has gone.
+    /// An empty list is no news, since an agent that lost its default route has no gateway to tell
+    /// of. Collector and references are not the agent's to tell: the configuration names them all.
+    pub(super) fn tells_of(&self, role: Role) -> bool {
+        match role {
             Role::Gateway => !self.gateways.is_empty(),
             Role::Hop => !self.hops.is_empty(),
             Role::Resolver => !self.resolvers.is_empty(),
-            Role::Host | Role::Equipment | Role::Collector | Role::Reference | Role::Service => {
-                false
-            }
-        };
-        // An operator's own gateway has the operator's name for it.
-        told && [GATEWAY, HOP, RESOLVER].iter().any(|called| spec.name.starts_with(called))
+            Role::Collector | Role::Reference => true,
+            Role::Host | Role::Equipment | Role::Service => false,
+        }
     }
 }
 
@@ -106,6 +103,11 @@ pub(super) struct Rung {
 }
 
 impl Rung {
+    /// Whether another rung is the same target.
+    pub(super) fn is_twin(&self, other: &Self) -> bool {
+        self.method == other.method && self.address == other.address
+    }
+
     pub(super) fn spec(&self, site: SiteId, parent: Option<TargetId>) -> TargetSpec {
         TargetSpec {
             site,
@@ -149,42 +151,60 @@ pub(super) fn rungs(seen: &Seen, references: &References, collector: &str) -> Ve
         rungs.push(echo(Role::Hop, name, address.to_string(), behind));
         behind = Some(rungs.len() - 1);
     }
+    // What is outside stands behind the last router on the way: one cut is then one fault. A router
+    // that never answers hides nothing, see the alerts' topology.
+    let outside = behind;
     let (name, record_type) = match &references.dns_name {
         Some(name) => (name.as_str(), TYPE_A),
         None => DEFAULT_QUESTION,
     };
-    let asked = |role, resolver: String, called: &str| Rung {
+    let asked = |role, resolver: String, called: &str, parent| Rung {
         role,
         name: format!("{called}{resolver}"),
         address: resolver,
         method: Method::Dns { name: name.to_owned(), record_type },
         period_s: PERIOD_S,
-        parent: gateway,
+        parent,
     };
-    rungs.extend(seen.resolvers.iter().map(|text| asked(Role::Resolver, text.clone(), RESOLVER)));
+    rungs.extend(seen.resolvers.iter().map(|text| {
+        let parent = if is_outside(text) { outside } else { gateway };
+        asked(Role::Resolver, text.clone(), RESOLVER, parent)
+    }));
     rungs.push(Rung {
         role: Role::Collector,
         name: "collecteur".to_owned(),
         address: collector.to_owned(),
         method: Method::Tcp,
         period_s: PERIOD_S,
-        parent: gateway,
+        parent: outside,
     });
     for address in &references.icmp {
         let name = format!("référence {address}");
-        rungs.push(echo(Role::Reference, name, address.to_string(), gateway));
+        rungs.push(echo(Role::Reference, name, address.to_string(), outside));
     }
     let resolvers = references.dns.iter().map(ToString::to_string);
-    rungs.extend(resolvers.map(|text| asked(Role::Reference, text, "résolveur de référence ")));
+    rungs.extend(
+        resolvers.map(|text| asked(Role::Reference, text, "résolveur de référence ", outside)),
+    );
     rungs.extend(references.http.iter().map(|url| Rung {
         role: Role::Reference,
         name: format!("référence {url}"),
         address: url.clone(),
         method: Method::Http,
         period_s: SLOW_PERIOD_S,
-        parent: gateway,
+        parent: outside,
     }));
     rungs
+}
+
+/// Whether a resolver is certainly not of the school's network: one with a private address may be
+/// the box itself, the system's own is unknown.
+fn is_outside(resolver: &str) -> bool {
+    match resolver.parse() {
+        Ok(IpAddr::V4(v4)) => !v4.is_private(),
+        Ok(IpAddr::V6(v6)) => !v6.is_unique_local(),
+        Err(_) => false,
+    }
 }
 
 #[cfg(test)]
@@ -220,10 +240,10 @@ mod tests {
                 "hop 198.51.100.1 Some(1)",
                 "hop 198.51.100.5 Some(2)",
                 "resolver system Some(1)",
-                "resolver 192.0.2.53 Some(1)",
-                "collector collecte.example.fr:7443 Some(1)",
-                "reference 203.0.113.1 Some(1)",
-                "reference https://www.example.fr/ Some(1)",
+                "resolver 192.0.2.53 Some(3)",
+                "collector collecte.example.fr:7443 Some(3)",
+                "reference 203.0.113.1 Some(3)",
+                "reference https://www.example.fr/ Some(3)",
             ]
         );
         assert_eq!(rungs[3].name, "opérateur, saut 4 (198.51.100.5)");
@@ -242,11 +262,7 @@ mod tests {
     fn an_empty_report_is_no_news() {
         let empty = Seen::new(&[], &[], &[]);
         let seen = Seen::new(&texts(&["192.0.2.1"]), &[], &[]);
-        let gateway = &rungs(&seen, &References::default(), "c:1")[1];
-        let spec = gateway.spec(SiteId(1), None);
-        assert!(seen.tells_of(&spec) && !empty.tells_of(&spec));
-        let named = TargetSpec { name: "routeur du lycée".to_owned(), ..spec };
-        assert!(!seen.tells_of(&named), "an operator's target is the operator's");
+        assert!(seen.tells_of(Role::Gateway) && !empty.tells_of(Role::Gateway));
         assert_eq!(rungs(&empty, &References::default(), "c:1").len(), 2);
     }
 }

@@ -33,7 +33,9 @@ pub use people::{
     tokens_are_redeemed_once,
 };
 pub use samples::{payload, read_payload};
-pub use targets::{layouts_follow_the_targets, targets_are_kept};
+pub use targets::{
+    layouts_follow_the_targets, rungs_are_told_from_operators_targets, targets_are_kept,
+};
 
 /// Where the suite's time starts: 2026-03-02 08:00 UTC.
 pub(crate) const NOON_MS: i64 = 1_772_438_400_000;

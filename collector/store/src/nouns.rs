@@ -155,6 +155,11 @@ pub trait TargetStore: Send + Sync {
     /// method parameters and period share a group), or returns the one that exists with the same
     /// site, method and address, made active again. Adds the series of its method.
     async fn upsert_target(&self, spec: TargetSpec, series: Vec<NewSeriesSpec>) -> Result<Target>;
+    /// As [`Self::upsert_target`], for a rung of the ladder: the target is then one of [`Self::rungs`]
+    /// until an operator registers it. An active target of an operator stays as it is.
+    async fn upsert_rung(&self, spec: TargetSpec, series: Vec<NewSeriesSpec>) -> Result<Target>;
+    /// Active targets of a site that the ladder made.
+    async fn rungs(&self, site: SiteId) -> Result<Vec<TargetId>>;
     /// Withdraws a target: it is no longer measured, its history stays.
     async fn retire_target(&self, id: TargetId) -> Result<()>;
     /// Adds columns to the groups of a site (existing ones are kept); a changed group gets a new

@@ -84,6 +84,28 @@ pub async fn targets_are_kept(store: &(impl SiteStore + TargetStore)) -> Result<
     Ok(())
 }
 
+/// The store knows which targets the ladder made; an operator's stay as the operator made them.
+pub async fn rungs_are_told_from_operators_targets(
+    store: &(impl SiteStore + TargetStore),
+) -> Result<()> {
+    let site = store.add_site(facts(1)).await?.id;
+    let (mine, columns) = icmp(site, "10.0.0.1");
+    let (rung, _) = icmp(site, "10.0.0.2");
+    let mine = store.upsert_target(mine, columns.clone()).await?;
+    let rung = store.upsert_rung(rung, columns.clone()).await?;
+    assert_eq!(store.rungs(site).await?, [rung.id]);
+    let renamed = TargetSpec { name: "passerelle 10.0.0.1".to_owned(), ..mine.spec.clone() };
+    assert_eq!(store.upsert_rung(renamed, columns.clone()).await?, mine);
+    assert_eq!(store.rungs(site).await?, [rung.id]);
+    let behind = TargetSpec { parent: Some(mine.id), ..rung.spec.clone() };
+    assert_eq!(store.upsert_rung(behind.clone(), Vec::new()).await?.spec, behind);
+    store.retire_target(rung.id).await?;
+    assert_eq!(store.rungs(site).await?, []);
+    assert_eq!(store.upsert_target(behind, Vec::new()).await?.id, rung.id);
+    assert_eq!(store.rungs(site).await?, []);
+    Ok(())
+}
+
 /// Targets polled alike share a group; its layouts follow them and never change meaning.
 pub async fn layouts_follow_the_targets(store: &(impl SiteStore + TargetStore)) -> Result<()> {
     let site = store.add_site(facts(1)).await?.id;

@@ -24,6 +24,7 @@ const WRITER_CACHE_KIB: i64 = 24 << 10;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_samples.sql"),
+    include_str!("../../migrations/sqlite/0003_ladder.sql"),
 ];
 
 /// An opened file: what the writing thread owns.

@@ -165,7 +165,12 @@ fn check_site(conn: &Connection, site: SiteId) -> Result<()> {
         .ok_or_else(|| StoreError::NotFound(format!("site {site}")))
 }
 
-fn upsert(tx: &Transaction<'_>, spec: &TargetSpec, new: &[NewSeriesSpec]) -> Result<Target> {
+fn upsert(
+    tx: &Transaction<'_>,
+    spec: &TargetSpec,
+    new: &[NewSeriesSpec],
+    ladder: bool,
+) -> Result<Target> {
     const ACTION: &str = "register a target";
     let fail = failed(ACTION);
     check_site(tx, spec.site)?;
@@ -179,11 +184,21 @@ fn upsert(tx: &Transaction<'_>, spec: &TargetSpec, new: &[NewSeriesSpec]) -> Res
         return Err(StoreError::NotFound(format!("target {parent} of site {}", spec.site)));
     }
     let kind = kind(&spec.method);
-    let same = "SELECT id FROM target WHERE site = ?1 AND kind = ?2 AND address = ?3";
-    let known: Option<i64> =
-        one(tx, same, params![spec.site.0, kind, spec.address], |row| row.get(0)).map_err(&fail)?;
-    let (id, changed) = if let Some(id) = known {
+    let same = "SELECT id, ladder FROM target WHERE site = ?1 AND kind = ?2 AND address = ?3";
+    let known: Option<(i64, bool)> =
+        one(tx, same, params![spec.site.0, kind, spec.address], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .map_err(&fail)?;
+    let (id, changed) = if let Some((id, was_ladder)) = known {
         let before = find_target(tx, id)?;
+        if ladder && before.active && !was_ladder {
+            return Ok(before);
+        }
+        if ladder != was_ladder {
+            change(tx, "UPDATE target SET ladder = ?2 WHERE id = ?1", params![id, ladder])
+                .map_err(&fail)?;
+        }
         if before.active && before.spec == *spec {
             (id, false)
         } else {
@@ -223,8 +238,8 @@ fn upsert(tx: &Transaction<'_>, spec: &TargetSpec, new: &[NewSeriesSpec]) -> Res
         change(
             tx,
             "INSERT INTO target (site, grp, role, name, kind, address, secret, period_s, parent,
-                                 active)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1)",
+                                 ladder, active)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1)",
             params![
                 spec.site.0,
                 group.0,
@@ -235,6 +250,7 @@ fn upsert(tx: &Transaction<'_>, spec: &TargetSpec, new: &[NewSeriesSpec]) -> Res
                 secret(&spec.method),
                 spec.period_s,
                 spec.parent.map(|parent| parent.0),
+                ladder,
             ],
         )
         .map_err(&fail)?;
@@ -254,7 +270,20 @@ fn upsert(tx: &Transaction<'_>, spec: &TargetSpec, new: &[NewSeriesSpec]) -> Res
 #[async_trait]
 impl TargetStore for SqliteStore {
     async fn upsert_target(&self, spec: TargetSpec, series: Vec<NewSeriesSpec>) -> Result<Target> {
-        self.write("register a target", move |tx| upsert(tx, &spec, &series)).await
+        self.write("register a target", move |tx| upsert(tx, &spec, &series, false)).await
+    }
+
+    async fn upsert_rung(&self, spec: TargetSpec, series: Vec<NewSeriesSpec>) -> Result<Target> {
+        self.write("register a rung", move |tx| upsert(tx, &spec, &series, true)).await
+    }
+
+    async fn rungs(&self, site: SiteId) -> Result<Vec<TargetId>> {
+        self.read("list the rungs of a site", move |conn| {
+            let sql = "SELECT id FROM target WHERE site = ?1 AND ladder AND active ORDER BY id";
+            all(conn, sql, [site.0], |row| row.get(0).map(TargetId))
+                .map_err(failed("list the rungs of a site"))
+        })
+        .await
     }
 
     async fn retire_target(&self, id: TargetId) -> Result<()> {

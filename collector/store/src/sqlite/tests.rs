@@ -33,5 +33,6 @@ laws!(
     rolled_back_spools_are_noticed,
     sites_are_kept,
     targets_are_kept,
+    rungs_are_told_from_operators_targets,
     tokens_are_redeemed_once,
 );

@@ -1,0 +1,152 @@
+use std::{str::FromStr as _, time::Duration};
+
+use domain::{
+    site::{SiteFacts, SiteKind, Zone},
+    uai::Uai,
+};
+use store::{SampleOptions, SiteStore as _, TargetStore as _, sqlite::SqliteStore};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use super::*;
+
+struct House {
+    store: Arc<SqliteStore>,
+    _dir: TempDir,
+}
+
+impl House {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SampleOptions::new(crate::wire::rounds);
+        let store = SqliteStore::open(&dir.path().join("vigie.db"), options).unwrap();
+        Self { store: Arc::new(store), _dir: dir }
+    }
+
+    async fn site(&self, number: u32) -> SiteId {
+        let facts = SiteFacts {
+            uai: Uai::from_number(number).unwrap(),
+            name: format!("Collège {number}"),
+            kind: SiteKind::College,
+            zone: Zone::from_str("B").unwrap(),
+            pupils: None,
+            lot: None,
+            address: None,
+            position: None,
+        };
+        self.store.add_site(facts).await.unwrap().id
+    }
+
+    /// The targets of a collector with these references.
+    fn targets(&self, references: References) -> Targets {
+        let configs = Arc::new(SiteConfigs::default());
+        Targets::new(self.store.clone(), configs, references, "collecte.example.fr:7443".to_owned())
+    }
+
+    /// Active targets: role, address, address of the parent.
+    async fn shown(&self, site: SiteId) -> Vec<String> {
+        let targets = self.store.targets(Some(site)).await.unwrap();
+        let address = |id: TargetId| {
+            let parent = targets.iter().find(|target| target.id == id).unwrap();
+            format!("{} {}", parent.spec.address, if parent.active { "" } else { "retired" })
+        };
+        let active = targets.iter().filter(|target| target.active);
+        active
+            .map(|target| {
+                let spec = &target.spec;
+                let behind = spec.parent.map_or("nothing".to_owned(), address);
+                format!("{} {} behind {}", spec.role.code(), spec.address, behind.trim())
+            })
+            .collect()
+    }
+}
+
+fn seen(gateways: &[&str], hops: &[&str]) -> Seen {
+    let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    Seen::new(&texts(gateways), &[], &texts(hops))
+}
+
+#[tokio::test]
+async fn what_stands_behind_the_gateway_follows_it() {
+    let house = House::new();
+    let site = house.site(999_001).await;
+    let targets = house.targets(References::default());
+    assert!(targets.ladder(site, &seen(&[], &[])).await.unwrap());
+    assert!(
+        house
+            .shown(site)
+            .await
+            .contains(&"collector collecte.example.fr:7443 behind nothing".to_owned())
+    );
+    for gateway in ["192.0.2.1", "192.0.2.254"] {
+        assert!(targets.ladder(site, &seen(&[gateway], &[])).await.unwrap());
+        let mut shown = house.shown(site).await;
+        shown.sort();
+        assert_eq!(
+            shown,
+            [
+                format!("collector collecte.example.fr:7443 behind {gateway}"),
+                format!("gateway {gateway} behind nothing"),
+                "host  behind nothing".to_owned(),
+            ]
+        );
+    }
+    targets.ladder(site, &seen(&["192.0.2.254"], &["198.51.100.1"])).await.unwrap();
+    let shown = house.shown(site).await;
+    let last = "collector collecte.example.fr:7443 behind 198.51.100.1".to_owned();
+    assert!(shown.contains(&last), "{shown:?}");
+}
+
+#[tokio::test]
+async fn the_configuration_withdraws_its_references_and_no_operators_target() {
+    let house = House::new();
+    let site = house.site(999_001).await;
+    let reference = |address: &str| References {
+        icmp: vec![address.parse().unwrap()],
+        ..References::default()
+    };
+    let before = house.targets(reference("203.0.113.1"));
+    let spec = |role, name: &str, address: &str| TargetSpec {
+        site,
+        role,
+        name: name.to_owned(),
+        address: address.to_owned(),
+        method: Method::Icmp { count: 5 },
+        period_s: 10,
+        parent: None,
+    };
+    before.add(spec(Role::Gateway, "passerelle du CDI", "192.0.2.7")).await.unwrap();
+    before.add(spec(Role::Reference, "référence de l'opérateur", "203.0.113.9")).await.unwrap();
+    before.ladder(site, &seen(&["192.0.2.1"], &[])).await.unwrap();
+
+    let after = house.targets(reference("203.0.113.2"));
+    after.ladder(site, &seen(&["192.0.2.1"], &[])).await.unwrap();
+    let shown = house.shown(site).await.join("\n");
+    for kept in ["gateway 192.0.2.7", "reference 203.0.113.9", "reference 203.0.113.2"] {
+        assert!(shown.contains(kept), "{kept} is not in\n{shown}");
+    }
+    assert!(!shown.contains("203.0.113.1 "), "{shown}");
+}
+
+#[tokio::test]
+async fn a_hop_that_is_a_reference_too_does_not_change_with_each_report() {
+    let house = House::new();
+    let site = house.site(999_001).await;
+    let references =
+        References { icmp: vec!["198.51.100.1".parse().unwrap()], ..References::default() };
+    let seen = seen(&["192.0.2.1"], &["198.51.100.1"]);
+    assert!(house.targets(references.clone()).ladder(site, &seen).await.unwrap());
+    assert!(!house.targets(references).ladder(site, &seen).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_site_whose_targets_change_makes_no_other_wait() {
+    let house = House::new();
+    let (busy, other) = (house.site(999_001).await, house.site(999_002).await);
+    let targets = house.targets(References::default());
+    let desk = targets.desk(busy);
+    let _held = desk.lock().await;
+    let seen = seen(&["192.0.2.1"], &[]);
+    let done = timeout(Duration::from_secs(10), targets.ladder(other, &seen)).await;
+    assert!(done.expect("the other site does not wait").unwrap());
+}
