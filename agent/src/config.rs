@@ -23,6 +23,8 @@ pub const MAX_FILE_BYTES: u64 = 64 << 10;
 /// Most networks in `allow_networks`.
 const MAX_NETWORKS: usize = 256;
 const MIB: u64 = 1 << 20;
+/// 1 Mbit/s: a backlog leaves the other half of a line of 2 Mbit/s to the school.
+const UPLOAD_BYTES_PER_S: u64 = 125_000;
 
 /// What the local file says, checked.
 #[derive(Debug, Clone)]
@@ -61,7 +63,7 @@ pub struct Limits {
     pub spool_samples_bytes: u64,
     /// How long a measurement may wait in memory for its commit to the disk.
     pub commit_interval: Duration,
-    /// Upload, in bytes a second; `None` is unlimited.
+    /// Upload of record batches, in bytes a second on the wire; `None` is unlimited.
     pub upload_bytes_per_s: Option<u64>,
     /// Packets a second that probes may send, on average.
     pub packets_per_s: u32,
@@ -90,7 +92,7 @@ impl Default for Limits {
             spool_events_bytes: 64 * MIB,
             spool_samples_bytes: 448 * MIB,
             commit_interval: Duration::from_secs(1),
-            upload_bytes_per_s: None,
+            upload_bytes_per_s: Some(UPLOAD_BYTES_PER_S),
             packets_per_s: 200,
             snmp_devices: 64,
             reconnect: Duration::from_secs(1),

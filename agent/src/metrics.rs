@@ -88,7 +88,7 @@ pub struct Metrics {
     pub records_sent: Counter,
     /// Bytes of record batches sent.
     pub bytes_sent: Counter,
-    /// Bytes sent and not acknowledged.
+    /// Bytes sent and not acknowledged, before compression, as the credit counts them.
     pub in_flight_bytes: Whole,
     /// Acknowledgements taken.
     pub acks: Counter,
@@ -187,7 +187,7 @@ impl Metrics {
         r.register("uplink_records_sent", sent, m.records_sent.clone());
         let bytes = "Bytes of record batches sent";
         r.register_with_unit("uplink_sent", bytes, Unit::Bytes, m.bytes_sent.clone());
-        let flight = "Bytes sent and not acknowledged";
+        let flight = "Bytes sent and not acknowledged, before compression";
         r.register_with_unit("uplink_in_flight", flight, Unit::Bytes, m.in_flight_bytes.clone());
         r.register("uplink_acks", "Acknowledgements taken", m.acks.clone());
         let ignored = "Acknowledgements that could not be true";

@@ -284,7 +284,8 @@ impl Sender {
         *cursor = next.max(*cursor);
     }
 
-    /// Hears that the records `seqs` (ascending) went out in a message of `bytes`.
+    /// Hears that the records `seqs` (ascending) went out in a message of `bytes` before compression,
+    /// as the collector counts them.
     pub fn sent(&mut self, pick: &Pick, seqs: impl Iterator<Item = u64>, bytes: usize) {
         let mut runs: Vec<Range> = Vec::new();
         let mut records = 0;
@@ -347,7 +348,7 @@ impl Sender {
         self.credit = capped(credit);
     }
 
-    /// Bytes and records sent and not acknowledged.
+    /// Bytes, before compression, and records sent and not acknowledged.
     #[must_use]
     pub fn in_flight(&self) -> (u64, u64) {
         self.in_flight

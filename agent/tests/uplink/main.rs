@@ -379,6 +379,48 @@ async fn a_long_backlog_comes_behind_live_records_and_whole() {
 }
 
 #[tokio::test]
+async fn credit_is_counted_in_bytes_before_compression() {
+    const CREDIT: u64 = 64 << 10;
+    let mut collector = Collector::start().await;
+    let mut line = Line::new(&collector);
+    // Each compresses to almost nothing.
+    for seq in 0..2_000 {
+        let record = NewRecord {
+            lane: LANE_SAMPLES,
+            kind: KIND_SAMPLES,
+            boot_ns: line.clock.boot_ns(),
+            wall_ns: line.clock.wall_ns(),
+            boot_tag: line.clock.boot_tag(),
+            n_items: 100,
+            urgent: false,
+            payload: proto::samples::encode(1, 1, &[0], &[Some(seq * 1_000_000_007); 100]),
+        };
+        line.spool.try_append(record).unwrap();
+    }
+    soon(line.spool.commit()).await.unwrap();
+    line.connect();
+    let (mut session, _) = collector.begin(v1::Credit { bytes: CREDIT, records: 65_536 }).await;
+    let in_flight = || u64::try_from(line.metrics.in_flight_bytes.get()).unwrap();
+    let (mut raw, mut body) = (0, 0);
+    // Less than 4 KiB is not worth a batch.
+    while raw <= CREDIT - (4 << 10) {
+        if let up::Message::Records(batch) = session.hear().await.unwrap() {
+            body += batch.body.len() as u64;
+            raw += u64::from(batch.raw_len);
+        }
+        assert!(raw <= CREDIT, "{raw} bytes are in flight");
+    }
+    soon(async {
+        while in_flight() != raw {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(body < raw / 2, "they compress well: {body} of {raw}");
+    line.stop().await;
+}
+
+#[tokio::test]
 async fn without_credit_the_agent_holds_and_goes_on_when_it_comes() {
     let mut collector = Collector::start().await;
     let mut line = Line::new(&collector);
