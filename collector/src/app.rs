@@ -4,13 +4,11 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use axum::Router;
 use proto::v1::{agent_link_server::AgentLinkServer, enrolment_server::EnrolmentServer};
 use store::{Retention, SampleOptions, Store, sqlite::SqliteStore};
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot, watch},
-    task::JoinSet,
+    sync::{mpsc, watch},
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -33,7 +31,12 @@ use crate::{
 };
 
 mod actions;
+mod http;
 mod pages;
+mod running;
+
+pub use http::HttpLimits;
+use running::Running;
 
 /// Longest stop: sessions are asked to leave and their records committed within it.
 const STOP: Duration = Duration::from_secs(5);
@@ -59,6 +62,8 @@ pub struct Parts {
     pub listen: ListenLimits,
     /// Bounds of sessions.
     pub session: SessionLimits,
+    /// Bounds of the API's and the metrics' listeners.
+    pub http: HttpLimits,
 }
 
 impl Default for Parts {
@@ -67,6 +72,7 @@ impl Default for Parts {
             clock: Arc::new(SystemClock),
             listen: ListenLimits::default(),
             session: SessionLimits::default(),
+            http: HttpLimits::default(),
         }
     }
 }
@@ -91,9 +97,8 @@ pub struct App {
     doors: CancellationToken,
     sessions: CancellationToken,
     stop: watch::Sender<bool>,
-    ended: oneshot::Receiver<&'static str>,
-    servers: JoinSet<()>,
-    workers: JoinSet<()>,
+    servers: Running,
+    workers: Running,
 }
 
 impl App {
@@ -115,7 +120,7 @@ impl App {
         store: Arc<dyn Store>,
         parts: Parts,
     ) -> anyhow::Result<Self> {
-        let Parts { clock, listen, session } = parts;
+        let Parts { clock, listen, session, http } = parts;
         let authority = Arc::new(
             Authority::open(&config.data_dir.join("ca"), clock.now())
                 .context("cannot open the certificate authority")?,
@@ -146,7 +151,6 @@ impl App {
         let (feed, reader) = feed(FEED_ITEMS, context.metrics.clone());
         let (doors, sessions) = (CancellationToken::new(), CancellationToken::new());
         let (stop, stopped) = watch::channel(false);
-        let (end, ended) = oneshot::channel();
 
         let channels = tls::listen(
             agents,
@@ -159,15 +163,8 @@ impl App {
             Link::service(context.clone(), feed, session, sessions.clone()),
             Registrar::service(context.clone(), authority),
         );
-        let mut servers = JoinSet::new();
-        let stopping = doors.clone();
-        servers.spawn(async move {
-            serve_agents(channels, services, stopping.clone()).await;
-            if !stopping.is_cancelled() {
-                // The receiver waits for the process's end: this is one.
-                let _ = end.send("the agents' listener ended");
-            }
-        });
+        let mut servers = Running::default();
+        servers.start("the agents' listener", serve_agents(channels, services, doors.clone()));
         let router = pages::health().merge(api::router(api::Context {
             store: context.store.clone(),
             live: context.live.clone(),
@@ -178,18 +175,22 @@ impl App {
         }));
         let router =
             if api_at.ip().is_loopback() { router.merge(pages::metrics(&context)) } else { router };
-        servers.spawn(serve(api_listener, router, doors.clone(), "API"));
+        servers.start("the API", http::serve(api_listener, router, http, doors.clone()));
         if let Some(listener) = metrics_listener {
-            servers.spawn(serve(listener, pages::metrics(&context), doors.clone(), "metrics"));
+            let page = pages::metrics(&context);
+            servers.start("the metrics", http::serve(listener, page, http, doors.clone()));
         }
 
-        let mut workers = JoinSet::new();
-        workers.spawn(evaluator::run(context.clone(), reader, stopped.clone()));
-        workers.spawn(notifier::run(context.clone(), stopped.clone()));
-        workers.spawn(jobs::maintain(context.clone(), stopped.clone()));
-        workers.spawn(jobs::note_presence(context.clone(), stopped.clone()));
-        workers.spawn(jobs::read_figures(context.clone(), stopped.clone()));
-        workers.spawn(jobs::renew_certificate(identity, clock, stopped));
+        let mut workers = Running::default();
+        let evaluator = evaluator::run(context.clone(), reader, stopped.clone());
+        workers.start("the evaluator", evaluator);
+        workers.start("the notifier", notifier::run(context.clone(), stopped.clone()));
+        workers.start("the store's upkeep", jobs::maintain(context.clone(), stopped.clone()));
+        workers.start("the store", jobs::watch_store(context.clone(), stopped.clone()));
+        workers.start("the presence", jobs::note_presence(context.clone(), stopped.clone()));
+        workers.start("the figures", jobs::read_figures(context.clone(), stopped.clone()));
+        let renewal = jobs::renew_certificate(identity, clock, stopped);
+        workers.start("the certificate's renewal", renewal);
         tracing::info!(
             agents = %agents_at,
             api = %api_at,
@@ -204,15 +205,18 @@ impl App {
             doors,
             sessions,
             stop,
-            ended,
             servers,
             workers,
         })
     }
 
-    /// Waits for a part that ended by itself, which none should.
+    /// Waits for a part that ended by itself, which none should: without its evaluator a collector
+    /// looks healthy and warns nobody. Names it.
     pub async fn failed(&mut self) -> &'static str {
-        (&mut self.ended).await.unwrap_or("the agents' listener ended")
+        tokio::select! {
+            part = self.servers.ended() => part,
+            part = self.workers.ended() => part,
+        }
     }
 
     /// Asks agents to leave, commits what they sent, and ends. Takes at most some five seconds.
@@ -224,8 +228,7 @@ impl App {
         }
         // A closed channel reads as a stop too.
         let _ = self.stop.send(true);
-        let workers = timeout(STOP, async { while self.workers.join_next().await.is_some() {} });
-        if workers.await.is_err() {
+        if timeout(STOP, self.workers.all_ended()).await.is_err() {
             tracing::warn!("some work did not end in time");
         }
         self.servers.shutdown().await;
@@ -243,11 +246,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut app = App::start(config, Parts::default()).await?;
     let failure = tokio::select! {
         _ = terminate.recv() => None,
-        interrupted = tokio::signal::ctrl_c() => interrupted.err().map(|_| "signals are lost"),
+        interrupted = tokio::signal::ctrl_c() => interrupted.err().map(|_| "the watch for signals"),
         failure = app.failed() => Some(failure),
     };
     app.stop().await;
-    failure.map_or(Ok(()), |failure| Err(anyhow::anyhow!(failure)))
+    failure.map_or(Ok(()), |part| Err(anyhow::anyhow!("{part} ended by itself")))
 }
 
 /// Prepares the data directory: authority and database. Returns what an operator should know.
@@ -311,13 +314,6 @@ async fn serve_agents(
         .serve_with_incoming_shutdown(ReceiverStream::new(channels), stop.cancelled_owned());
     if let Err(error) = served.await {
         tracing::error!(error = &error as &dyn std::error::Error, "the agents' listener failed");
-    }
-}
-
-async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, what: &'static str) {
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(error) = served.await {
-        tracing::error!(what, error = &error as &dyn std::error::Error, "a listener failed");
     }
 }
 

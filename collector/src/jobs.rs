@@ -7,11 +7,13 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
+mod alive;
 mod certificate;
 mod figures;
 mod maintain;
 mod presence;
 
+pub use alive::watch_store;
 pub use certificate::renew_certificate;
 pub use figures::read_figures;
 pub use maintain::maintain;

@@ -1,9 +1,20 @@
 //! What sessions share, and what becomes of records that are odd alone.
 
-use collector::{app::Parts, session::SessionLimits};
+use std::time::Duration;
+
+use collector::{
+    app::{HttpLimits, Parts},
+    session::SessionLimits,
+};
 use proto::{KIND_EVENT, KIND_SAMPLES, record_hash, records::Record, v1};
 
-use crate::fake::{EPOCH, event, hello, record, samples, start, start_with, until};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::fake::{EPOCH, SOON, event, hello, record, samples, start, start_with, until};
 
 #[tokio::test]
 async fn a_small_budget_slows_sessions_and_stops_none() {
@@ -142,4 +153,24 @@ async fn a_session_that_breaks_off_at_its_opening_leaves_no_trace() {
     let context = &collector.app.context;
     until("the clones have gone", async || context.sessions.count() == 1).await;
     assert_eq!(context.metrics.sessions_held.get(), 0);
+}
+
+#[tokio::test]
+async fn peers_that_say_nothing_do_not_keep_the_api_from_answering() {
+    let http = HttpLimits { head: Duration::from_millis(200), connections: 2 };
+    let collector = start_with(Parts { http, ..Parts::default() }, "").await;
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        silent.push(TcpStream::connect(collector.app.api).await.unwrap());
+    }
+    let mut peer = TcpStream::connect(collector.app.api).await.unwrap();
+    peer.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(SOON, peer.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok\n"), "{answer}");
+    for mut peer in silent {
+        let mut rest = Vec::new();
+        timeout(SOON, peer.read_to_end(&mut rest)).await.unwrap().unwrap();
+    }
+    timeout(SOON, collector.app.stop()).await.unwrap();
 }
