@@ -304,6 +304,6 @@ impl Collector {
 /// Key of a school of the tests, with its right letter.
 #[must_use]
 pub fn uai(number: u32) -> String {
-    let uai = domain::uai::Uai::from_number(690_000 + number % 10_000);
+    let uai = domain::uai::Uai::from_number(999_000 + number % 1_000);
     uai.map_or_else(String::new, |uai| uai.to_string())
 }

@@ -55,7 +55,7 @@ impl World {
         let place = directory.path().join("collector");
         let collector = Collector::start_inside(&place, &settings, school.centre(), CENTRE.into())?;
         let uai = collector::uai(1);
-        collector.add_site(&uai, "Collège Jean Moulin", LOT)?;
+        collector.add_site(&uai, "Collège des Essais", LOT)?;
         collector.set_contractor(LOT, CONTRACTOR)?;
         let agent = Agent::new(&directory.path().join("agent"), agent, Some(school.server()))?;
         agent.enrol(collector.agents_address(), &collector.token(&uai)?)?;

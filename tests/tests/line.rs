@@ -178,7 +178,7 @@ fn a_switch_that_goes_down_is_one_incident_and_one_thread_of_two_mails() -> Resu
     ensure!(header(1, "References")?.contains(&header(0, "Message-ID")?));
     ensure!(header(0, "Message-ID")? != header(1, "Message-ID")?);
     let (open, close) = (mails[0].body(), mails[1].body());
-    for text in [&world.uai, "Collège Jean Moulin", "commutateur 1", "INC-"] {
+    for text in [&world.uai, "Collège des Essais", "commutateur 1", "INC-"] {
         ensure!(open.contains(text) && close.contains(text), "no {text} in:\n{open}\n{close}");
     }
     wait::throughout("no further mail", QUIET, || Ok(world.sink.mails().len() == 2))?;

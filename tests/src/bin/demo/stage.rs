@@ -106,7 +106,7 @@ impl Stage {
             }
         };
         let (uai, own_uai) = (collector::uai(1), collector::uai(2));
-        collector.add_site(&uai, "Collège Jean Moulin", LOT)?;
+        collector.add_site(&uai, "Collège des Essais", LOT)?;
         collector.add_site(&own_uai, "Cette machine", "1")?;
         collector.set_contractor(LOT, CONTRACTOR)?;
 
