@@ -3,7 +3,12 @@
 
 mod report;
 
-use std::{net::SocketAddr, ops::Range, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    ops::{Range, RangeInclusive},
+    path::PathBuf,
+    time::Duration,
+};
 
 pub use report::render;
 use serde::Deserialize;
@@ -22,6 +27,8 @@ pub const DEFAULT_DATA: &str = "/var/lib/vigie-agent";
 pub const MAX_FILE_BYTES: u64 = 64 << 10;
 /// Most networks in `allow_networks`.
 const MAX_NETWORKS: usize = 256;
+/// Most ports in `allow_http_ports`.
+const MAX_HTTP_PORTS: usize = 64;
 const MIB: u64 = 1 << 20;
 /// 1 Mbit/s: a backlog leaves the other half of a line of 2 Mbit/s to the school.
 const UPLOAD_BYTES_PER_S: u64 = 125_000;
@@ -117,6 +124,7 @@ struct Raw {
     collector: Option<Spanned<String>>,
     data_dir: Option<Spanned<PathBuf>>,
     allow_networks: Option<Spanned<Vec<Spanned<String>>>>,
+    allow_http_ports: Option<Spanned<Vec<Spanned<i64>>>>,
     metrics_listen: Option<Spanned<String>>,
     log_format: LogFormat,
     limits: RawLimits,
@@ -173,7 +181,10 @@ impl Checker {
         Config {
             collector: raw.collector.and_then(|text| self.collector(&text)),
             data_dir: raw.data_dir.map_or(defaults.data_dir, |dir| self.data_dir(dir)),
-            allow: raw.allow_networks.map_or(defaults.allow, |networks| self.networks(&networks)),
+            allow: raw
+                .allow_networks
+                .map_or(defaults.allow, |networks| self.networks(&networks))
+                .and_http_ports(self.http_ports(raw.allow_http_ports.as_ref())),
             metrics_listen: raw
                 .metrics_listen
                 .map_or(defaults.metrics_listen, |text| self.metrics_listen(&text)),
@@ -214,6 +225,28 @@ impl Checker {
             }
         }
         AllowList::only(kept)
+    }
+
+    fn http_ports(
+        &mut self,
+        ports: Option<&Spanned<Vec<Spanned<i64>>>>,
+    ) -> Vec<RangeInclusive<u16>> {
+        let Some(ports) = ports else { return Vec::new() };
+        if ports.get_ref().len() > MAX_HTTP_PORTS {
+            self.fault(ports.span(), format!("more than {MAX_HTTP_PORTS} ports are allowed"), "");
+            return Vec::new();
+        }
+        let mut kept = Vec::with_capacity(ports.get_ref().len());
+        for port in ports.get_ref() {
+            match u16::try_from(*port.get_ref()) {
+                Ok(port) if port > 0 => kept.push(port..=port),
+                Ok(_) | Err(_) => {
+                    let message = format!("{} is not a port", port.get_ref());
+                    self.fault(port.span(), message, "from 1 to 65535");
+                }
+            }
+        }
+        kept
     }
 
     fn metrics_listen(&mut self, text: &Spanned<String>) -> Option<SocketAddr> {

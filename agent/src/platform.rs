@@ -98,12 +98,26 @@ pub fn first_resolver(path: &Path) -> io::Result<Option<IpAddr>> {
 /// Whether the kernel has a route to `address`. Asked of the routing table; nothing is sent.
 #[must_use]
 pub fn has_route(address: IpAddr) -> bool {
+    source_towards(address).is_ok()
+}
+
+/// Whether `address` is one of this machine's: the kernel answers for its own addresses from
+/// themselves (RFC 6724, rule 1, and as Linux does for IPv4). Nothing is sent.
+#[must_use]
+pub fn is_own(address: IpAddr) -> bool {
+    source_towards(address).is_ok_and(|source| source == address)
+}
+
+/// The address from which this machine would speak to `address`.
+fn source_towards(address: IpAddr) -> io::Result<IpAddr> {
     let any: SocketAddr = match address {
         IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     // Connecting a datagram socket does the look-up only; the port is arbitrary.
-    UdpSocket::bind(any).and_then(|socket| socket.connect((address, 9))).is_ok()
+    let socket = UdpSocket::bind(any)?;
+    socket.connect((address, 9))?;
+    Ok(socket.local_addr()?.ip())
 }
 
 /// Processes of this machine, by the entries of `/proc` whose names are numbers.

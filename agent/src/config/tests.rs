@@ -24,6 +24,7 @@ fn each_key_is_read() {
         collector = "[2001:db8::1]:7443"
         data_dir = "/srv/vigie"
         allow_networks = ["10.0.0.0/8", "127.0.0.1"]
+        allow_http_ports = [631, 9100]
         metrics_listen = "off"
         log_format = "json"
         [limits]
@@ -41,6 +42,7 @@ fn each_key_is_read() {
     assert_eq!(config.data_dir, PathBuf::from("/srv/vigie"));
     assert!(config.allow.permits([10, 1, 2, 3].into()).is_ok());
     assert!(config.allow.permits([192, 168, 1, 1].into()).is_err());
+    assert!(config.allow.permits_http_port(9100) && !config.allow.permits_http_port(9101));
     assert_eq!(config.metrics_listen, None);
     assert_eq!(config.log_format, LogFormat::Json);
     assert_eq!(
@@ -110,4 +112,12 @@ fn a_long_list_of_networks_is_refused() {
     assert!(Config::parse(&networks(MAX_NETWORKS)).is_ok());
     let faults = Config::parse(&networks(MAX_NETWORKS + 1)).unwrap_err();
     assert_eq!(faults[0].message, "more than 256 networks are allowed");
+}
+
+#[test]
+fn a_port_that_is_none_is_told() {
+    for port in ["0", "-1", "65536"] {
+        let faults = Config::parse(&format!("allow_http_ports = [8443, {port}]")).unwrap_err();
+        assert_eq!(faults[0].message, format!("{port} is not a port"));
+    }
 }

@@ -7,7 +7,9 @@
 //!
 //! Always denied, listed or not: "this network", link-local (169.254.169.254 hands out a cloud
 //! machine's keys), multicast, broadcast and reserved addresses, and every IPv6 form that carries
-//! one of them. Loopback is denied unless the list names it by a network inside loopback itself.
+//! one of them. Loopback is denied unless the list names it by a network inside loopback itself;
+//! any other address of the agent's own machine is denied unless the list names that one address.
+//! URLs are asked on the ports of web servers only, and on those that the local list adds.
 //!
 //! A name is judged by what it resolves to, and the connection goes to the address that was judged,
 //! so that a second answer of the resolver changes nothing.
@@ -15,14 +17,22 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
     str::FromStr,
 };
+
+use crate::platform;
+
+/// Ports on which URLs are asked without further words.
+const HTTP_PORTS: [RangeInclusive<u16>; 3] = [80..=80, 443..=443, 8_000..=8_999];
 
 /// Networks that may be probed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AllowList {
     /// `None` when the configuration gives no list.
     networks: Option<Vec<Cidr>>,
+    /// Beside [`HTTP_PORTS`].
+    http_ports: Vec<RangeInclusive<u16>>,
 }
 
 /// Why an address may not be probed.
@@ -34,6 +44,9 @@ pub enum Denied {
     /// 127.0.0.0/8 or `::1`, not named by the local list.
     #[error("loopback is probed only where the local list of networks names it")]
     Loopback,
+    /// An address of this machine, not named by the local list.
+    #[error("this machine's own address is probed only where the local list names it")]
+    Own,
     /// 169.254.0.0/16, `fe80::/10`, or a cloud's metadata address.
     #[error("link-local and metadata addresses are never probed")]
     LinkLocal,
@@ -55,16 +68,37 @@ impl AllowList {
     /// Permits these networks only. An empty list permits nothing.
     #[must_use]
     pub fn only(networks: Vec<Cidr>) -> Self {
-        Self { networks: Some(networks) }
+        Self { networks: Some(networks), http_ports: Vec::new() }
     }
 
-    /// Whether `address` may be probed.
+    /// Permits URLs on these ports too.
+    #[must_use]
+    pub fn and_http_ports(mut self, ports: impl IntoIterator<Item = RangeInclusive<u16>>) -> Self {
+        self.http_ports.extend(ports);
+        self
+    }
+
+    /// Whether a URL may be asked on `port`: other services might take a request for a command.
+    #[must_use]
+    pub fn permits_http_port(&self, port: u16) -> bool {
+        HTTP_PORTS.iter().chain(&self.http_ports).any(|ports| ports.contains(&port))
+    }
+
+    /// Whether `address` may be probed. What is this machine's own is asked of the kernel each time:
+    /// addresses come and go.
     pub fn permits(&self, address: IpAddr) -> Result<(), Denied> {
+        self.judge(address, platform::is_own)
+    }
+
+    fn judge(&self, address: IpAddr, is_own: impl Fn(IpAddr) -> bool) -> Result<(), Denied> {
         // A connection to `::ffff:a.b.c.d` is a connection to `a.b.c.d`.
         let address = address.to_canonical();
         match address {
             IpAddr::V4(v4) => self.judge_v4(v4)?,
             IpAddr::V6(v6) => self.judge_v6(v6)?,
+        }
+        if !address.is_loopback() && !self.names_alone(address) && is_own(address) {
+            return Err(Denied::Own);
         }
         match &self.networks {
             Some(networks) if !networks.iter().any(|network| network.contains(address)) => {
@@ -86,6 +120,15 @@ impl AllowList {
             return Ok(());
         }
         never_v6(address)
+    }
+
+    /// `10.0.0.0/8` does not name this machine; `10.1.2.3` does.
+    fn names_alone(&self, address: IpAddr) -> bool {
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        self.networks
+            .iter()
+            .flatten()
+            .any(|network| network.prefix == whole && network.contains(address))
     }
 
     /// `0.0.0.0/0` does not name loopback; `127.0.0.1` and `127.0.0.0/8` do.
@@ -334,6 +377,36 @@ mod tests {
         assert_eq!(judge(&named, "64:ff9b::127.0.0.1"), Err(Denied::Loopback));
         assert_eq!(judge(&list(&["127.0.0.0/8"]), "127.3.2.1"), Ok(()));
         assert_eq!(judge(&list(&["126.0.0.0/7"]), "127.0.0.1"), Err(Denied::Loopback));
+    }
+
+    #[test]
+    fn this_machine_is_probed_only_when_named_alone() {
+        let own: IpAddr = "10.1.2.3".parse().unwrap();
+        let judge = |allow: &AllowList, address: &str| {
+            allow.judge(address.parse().unwrap(), |address| address == own)
+        };
+        for allow in [AllowList::default(), list(&["0.0.0.0/0"]), list(&["10.1.2.2/31"])] {
+            assert_eq!(judge(&allow, "10.1.2.3"), Err(Denied::Own));
+            assert_eq!(judge(&allow, "::ffff:10.1.2.3"), Err(Denied::Own));
+            assert_eq!(judge(&allow, "10.1.2.2"), Ok(()));
+        }
+        assert_eq!(judge(&list(&["10.1.2.3"]), "10.1.2.3"), Ok(()));
+        // The kernel tells what is its own; nothing of TEST-NET-1 is.
+        assert!(platform::is_own(Ipv4Addr::LOCALHOST.into()));
+        assert!(!platform::is_own(Ipv4Addr::new(192, 0, 2, 1).into()));
+    }
+
+    #[test]
+    fn urls_are_asked_on_the_ports_of_web_servers() {
+        let ports = |allow: &AllowList| {
+            [22, 25, 80, 443, 631, 7_999, 8_000, 8_999, 9_000, 9_100]
+                .into_iter()
+                .filter(|port| allow.permits_http_port(*port))
+                .collect::<Vec<u16>>()
+        };
+        assert_eq!(ports(&AllowList::default()), [80, 443, 8_000, 8_999]);
+        let more = AllowList::default().and_http_ports([631..=631, 9_000..=9_050]);
+        assert_eq!(ports(&more), [80, 443, 631, 8_000, 8_999, 9_000]);
     }
 
     #[test]

@@ -125,6 +125,9 @@ impl HttpProbe {
         let started = Instant::now();
         let deadline = started + self.group.timeout;
         let (names, allow) = (&self.env.names, &self.env.allow);
+        if !allow.permits_http_port(target.endpoint.port) {
+            return Err(Outcome::NotAsked);
+        }
         let addresses = dial::resolve(names, allow, &target.endpoint, deadline).await?;
         if matches!(target.endpoint.host, Host::Name(_)) {
             found.name = Some(super::micros(started.elapsed()));
@@ -197,6 +200,9 @@ impl Target {
             && let Err(error) = env.allow.permits(address)
         {
             tracing::warn!(target = ?authority, %error, "a target is not probed");
+        }
+        if !env.allow.permits_http_port(port) {
+            tracing::warn!(target = ?authority, "a target is not probed: no port of a web server");
         }
         let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
         let authority = authority.to_owned();

@@ -201,10 +201,28 @@ async fn a_denied_address_is_not_asked() {
     .await
     .port();
     let mut env = env(&[]);
-    env.allow = AllowList::default().into();
+    env.allow = AllowList::default().and_http_ports([1..=u16::MAX]).into();
     for host in ["127.0.0.1", "[::ffff:7f00:1]", "2130706433", "0x7f.1", "localhost"] {
         check(&get(format!("http://{host}:{port}/"), &env).await, Outcome::NotAsked, None);
     }
+    assert_eq!(visits.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_port_of_no_web_server_is_not_asked() {
+    let visits = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&visits);
+    let port = server(move |_stream| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {}
+    })
+    .await
+    .port();
+    assert!(!(8_000..=8_999).contains(&port), "the system's own ports are elsewhere");
+    let mut env = env(&[]);
+    let networks = vec!["127.0.0.0/8".parse().unwrap()];
+    env.allow = AllowList::only(networks).into();
+    check(&get(format!("http://127.0.0.1:{port}/"), &env).await, Outcome::NotAsked, None);
     assert_eq!(visits.load(Ordering::Relaxed), 0);
 }
 

@@ -23,7 +23,10 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
 /// An environment that may probe these networks and trusts no certificate authority.
 pub(crate) fn env(networks: &[&str]) -> Env {
     let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
-    let mut env = Env::new(Arc::new(SystemClock::new()), AllowList::only(networks));
+    let mut env = Env::new(
+        Arc::new(SystemClock::new()),
+        AllowList::only(networks).and_http_ports([1..=u16::MAX]),
+    );
     env.trust = Arc::new(Trust::only(rustls::RootCertStore::empty()));
     env
 }
