@@ -9,7 +9,7 @@
 //! - [`campaign`]: kills and cuts under load, judged from outside.
 //! - [`wait`]: conditions with deadlines.
 //! - [`world`]: all of it, put together.
-//! - [`bench`]: what benches share.
+//! - [`bench`]: what benches share; [`fleet`]: the reference fleet's samples.
 
 pub mod agent;
 pub mod api;
@@ -17,6 +17,7 @@ pub mod bench;
 pub mod binaries;
 pub mod campaign;
 pub mod collector;
+pub mod fleet;
 pub mod netns;
 pub mod process;
 pub mod proxy;
