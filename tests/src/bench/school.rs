@@ -1,121 +1,185 @@
-//! A school in the store: one group of many columns, and an agent.
+//! Schools in a collector's store before it starts, each with an enrolled agent.
+//!
+//! What enrolment and inventories do over the wire is done here by the same parts: the collector's
+//! authority signs, its store remembers, the agent's keyring keeps the files.
 
-use anyhow::{Context, Result, ensure};
-use domain::{
-    id::{AgentId, GroupId, Layout, SiteId},
-    site::{SiteFacts, SiteKind, Zone},
-    target::{Community, Detail, Method, Role, TargetSpec},
-    uai::Uai,
+use std::{fs, path::Path};
+
+use agent::identity::{self, Keyring};
+use anyhow::{Context, Result, bail, ensure};
+use collector::{
+    ca::{Authority, RequestKey},
+    secret_file, wire,
 };
-use jiff::Timestamp;
-use proto::samples;
-use store::{NewAgent, NewSeriesSpec, NewToken, Redeemed, Rounds, SampleOptions, Store};
+use domain::{
+    id::{AgentId, GroupId, Layout, SeriesId, SiteId},
+    site::{SiteFacts, SiteKind, Zone},
+    target::{Community, Method, Role, TargetSpec},
+};
+use jiff::{SignedDuration, Timestamp};
+use proto::v1;
+use store::{
+    AgentStore as _, Certificate, NewAgent, NewSeriesSpec, NewToken, Redeemed, SampleOptions,
+    SiteStore as _, TargetStore as _, sqlite::SqliteStore,
+};
 
-/// A school and what its agent sends.
-#[derive(Debug, Clone, Copy)]
+use crate::collector::uai;
+
+/// The data directory of a collector that does not run.
+pub struct Desk {
+    /// Its store.
+    pub store: SqliteStore,
+    authority: Authority,
+    now: Timestamp,
+}
+
+/// What a school's agent sends.
+#[derive(Debug, Clone)]
 pub struct School {
     /// Site.
     pub site: SiteId,
     /// Agent.
     pub agent: AgentId,
-    /// Group of its rounds.
-    pub group: GroupId,
-    /// Layout in force.
+    /// Version of the configuration that names the groups.
+    pub version: u64,
+    /// Groups in force.
+    pub groups: Vec<Group>,
+}
+
+/// A group in force.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Group.
+    pub id: GroupId,
+    /// Layout.
     pub layout: Layout,
+    /// Its series, in column order.
+    pub series: Vec<SeriesId>,
 }
 
-/// How the collector tells its store what the payloads are.
-#[must_use]
-pub fn sample_options() -> SampleOptions {
-    SampleOptions::new(|payload| {
-        let columns = samples::decode(payload).ok()?;
-        Some(Rounds { times_ms: columns.times_ms, cells: columns.cells })
-    })
+/// A device to be asked by SNMP.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// `IP:port`.
+    pub address: String,
+    /// Its columns.
+    pub columns: Vec<NewSeriesSpec>,
+    /// Seconds between two rounds.
+    pub period_s: u32,
 }
 
-/// A column: number in the catalogue of metrics, and instance.
-pub type Column = (u32, u32);
+/// Community of every device.
+pub const COMMUNITY: &str = "public";
 
-/// Registers a school whose one device is asked for `columns` every `period_s`, and an agent
-/// enrolled at `enrolled`.
-pub async fn add(
-    store: &impl Store,
-    number: u32,
-    columns: &[Column],
-    period_s: u32,
-    enrolled: Timestamp,
-) -> Result<School> {
-    let site = add_site(store, number, None).await?;
-    let spec = TargetSpec {
-        site,
-        role: Role::Equipment,
-        name: "Commutateur".to_owned(),
-        address: "192.0.2.1".to_owned(),
-        method: Method::SnmpV2c { community: Community::new("public") },
-        period_s,
-        parent: None,
-    };
-    let series = columns
-        .iter()
-        .map(|&(metric, instance)| NewSeriesSpec {
-            metric,
-            instance,
-            label: String::new(),
-            detail: Detail::Full,
-        })
-        .collect();
-    store.upsert_target(spec, series).await?;
-    let (_, groups) = store.groups(site).await?;
-    let [group] = groups.as_slice() else {
-        anyhow::bail!("a school of one device has {} groups", groups.len());
-    };
-    let kept: Vec<Column> = group.columns.iter().map(|s| (s.metric, s.instance)).collect();
-    ensure!(kept == columns, "the store keeps the columns in another order");
-    let agent = add_agent(store, site, number, enrolled).await?;
-    Ok(School { site, agent, group: group.id, layout: group.layout })
-}
+impl Desk {
+    /// Opens, or makes, what a collector keeps in `data`.
+    pub fn open(data: &Path) -> Result<Self> {
+        let now = Timestamp::now();
+        secret_file::create_dir(data)?;
+        let authority = Authority::open(&data.join("ca"), now)?;
+        let store = SqliteStore::open(&data.join("vigie.db"), SampleOptions::new(wire::rounds))?;
+        Ok(Self { store, authority, now })
+    }
 
-/// Registers a site.
-pub async fn add_site(store: &impl Store, number: u32, lot: Option<&str>) -> Result<SiteId> {
-    let facts = SiteFacts {
-        uai: Uai::from_number(number).context("a number of at most seven digits")?,
-        name: format!("École {number}"),
-        kind: SiteKind::Elementaire,
-        zone: Zone::C,
-        pupils: Some(200),
-        lot: lot.map(str::to_owned),
-        address: None,
-        position: None,
-    };
-    Ok(store.add_site(facts).await?.id)
-}
+    /// Registers a school with its devices, and an agent enrolled three days ago whose identity is
+    /// kept in `home`, to connect to `collector`.
+    pub async fn school(
+        &self,
+        number: u32,
+        devices: Vec<Device>,
+        home: &Path,
+        collector: &str,
+    ) -> Result<School> {
+        let facts = SiteFacts {
+            uai: uai(number).parse()?,
+            name: format!("École {number}"),
+            kind: SiteKind::Elementaire,
+            zone: Zone::C,
+            pupils: Some(200),
+            lot: None,
+            address: None,
+            position: None,
+        };
+        let site = self.store.add_site(facts).await?.id;
+        for device in devices {
+            let spec = TargetSpec {
+                site,
+                role: Role::Equipment,
+                name: format!("Commutateur {}", device.address),
+                address: device.address,
+                method: Method::SnmpV2c { community: Community::new(COMMUNITY) },
+                period_s: device.period_s,
+                parent: None,
+            };
+            let columns = device.columns.clone();
+            let target = self.store.upsert_target(spec, device.columns).await?;
+            let (_, groups) = self.store.groups(site).await?;
+            let group = groups.iter().find(|group| group.id == target.group);
+            let kept = group.context("a target without a group")?.columns.iter();
+            ensure!(
+                kept.map(|s| (s.metric, s.instance))
+                    .eq(columns.iter().map(|s| (s.metric, s.instance))),
+                "the store keeps columns in another order than it was given"
+            );
+        }
+        let (version, groups) = self.store.groups(site).await?;
+        let group = |group: domain::target::Group| Group {
+            id: group.id,
+            layout: group.layout,
+            series: group.columns.iter().map(|series| series.id).collect(),
+        };
+        let agent = self.agent(site, number, home, collector).await?;
+        Ok(School { site, agent, version, groups: groups.into_iter().map(group).collect() })
+    }
 
-async fn add_agent(
-    store: &impl Store,
-    site: SiteId,
-    number: u32,
-    enrolled: Timestamp,
-) -> Result<AgentId> {
-    let mut key = [0; 32];
-    key[..4].copy_from_slice(&number.to_be_bytes());
-    let token = NewToken {
-        id: format!("bench-{number}"),
-        secret_sha256: key,
-        site,
-        created_at: enrolled,
-        expires_at: enrolled + std::time::Duration::from_mins(1),
-    };
-    store.add_token(token).await?;
-    let mut id = [0; 16];
-    id[..4].copy_from_slice(&number.to_be_bytes());
-    let agent = NewAgent {
-        id: AgentId(id),
-        spki_sha256: key,
-        hostname: format!("srv-{number}"),
-        version: "bench".to_owned(),
-    };
-    match store.redeem_token(&format!("bench-{number}"), key, agent, enrolled).await? {
-        Redeemed::Agent(agent) => Ok(agent.id),
-        Redeemed::Refused(why) => anyhow::bail!("the store refused a token of ours: {why:?}"),
+    async fn agent(
+        &self,
+        site: SiteId,
+        number: u32,
+        home: &Path,
+        collector: &str,
+    ) -> Result<AgentId> {
+        fs::create_dir_all(home).with_context(|| format!("cannot make {}", home.display()))?;
+        let keyring = Keyring::new(home);
+        let key = keyring.pending_key()?;
+        let request = RequestKey::from_request(&identity::request(&key)?)?;
+        let enrolled = self.now - SignedDuration::from_hours(72);
+        let (token, secret_sha256) = (format!("bench-{number}"), [9; 32]);
+        let new = NewToken {
+            id: token.clone(),
+            secret_sha256,
+            site,
+            created_at: enrolled,
+            expires_at: enrolled + SignedDuration::from_mins(1),
+        };
+        self.store.add_token(new).await?;
+        let agent = NewAgent {
+            id: AgentId(rand::random()),
+            spki_sha256: request.spki_sha256(),
+            hostname: format!("srv-{number}"),
+            version: "bench".to_owned(),
+        };
+        let redeemed = self.store.redeem_token(&token, secret_sha256, agent, enrolled).await?;
+        let id = match redeemed {
+            Redeemed::Agent(agent) => agent.id,
+            Redeemed::Refused(why) => bail!("the store refused a token of ours: {why:?}"),
+        };
+        let issued = self.authority.issue_agent(&request, id, self.now)?;
+        let certificate = Certificate {
+            serial: issued.serial,
+            spki_sha256: request.spki_sha256(),
+            expires_at: issued.expires_at,
+        };
+        self.store.add_certificate(id, certificate).await?;
+        let anchor = self.authority.certificate().to_vec();
+        let reply = v1::EnrolReply {
+            chain: vec![issued.der.to_vec(), anchor.clone()],
+            trust: vec![anchor],
+            agent_id: id.0.to_vec(),
+            config: None,
+            site_name: format!("École {number}"),
+        };
+        keyring.enrolled(&key, &reply, collector)?;
+        Ok(id)
     }
 }

@@ -1,6 +1,6 @@
 //! What a process has used.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result};
 use nix::{time::ClockId, unistd::Pid};
@@ -15,7 +15,23 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     Ok(used.tv_sec() as f64 + used.tv_nsec() as f64 / 1e9)
 }
 
-/// A figure of `/proc/PID/status` that is given in KiB, in MB (10^6 bytes).
+/// CPU seconds of the living threads of a process, by their names.
+pub fn cpu_by_thread(pid: u32) -> Result<BTreeMap<String, f64>> {
+    let mut used = BTreeMap::new();
+    let tasks = format!("/proc/{pid}/task");
+    for task in fs::read_dir(&tasks).with_context(|| format!("cannot list {tasks}"))? {
+        let task = task?.path();
+        // A thread may end while it is looked at; what it used is in the sum of all.
+        let read = |name: &str| fs::read_to_string(task.join(name)).ok();
+        let (Some(name), Some(times)) = (read("comm"), read("schedstat")) else { continue };
+        let ns: f64 = times.split_whitespace().next().context("schedstat has fields")?.parse()?;
+        *used.entry(name.trim().to_owned()).or_default() += ns / 1e9;
+    }
+    Ok(used)
+}
+
+/// A figure of `/proc/PID/status` that is given in KiB, such as `VmRSS` or `VmHWM`, in MB (10^6
+/// bytes).
 pub fn memory_mb(pid: u32, name: &str) -> Result<f64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
@@ -39,6 +55,8 @@ mod tests {
             digits = digits.wrapping_mul(31).wrapping_add(7);
         }
         assert_ne!(digits, 0);
+        let threads: f64 = cpu_by_thread(pid)?.values().sum();
+        assert!((0.005..before + 60.0).contains(&threads), "{threads}");
         let (now, peak) = (memory_mb(pid, "VmRSS")?, memory_mb(pid, "VmHWM")?);
         assert!(now > 0.5 && peak >= now, "{now} {peak}");
         assert!(memory_mb(pid, "VmNone").is_err());
