@@ -122,6 +122,8 @@ pub enum Disposition {
     Conflict,
     /// Not taken, for this reason, and kept in the bounded table of rejected records.
     Rejected(&'static str),
+    /// Not taken now, for this reason: not acknowledged, not kept aside; it is to come again.
+    Deferred(&'static str),
 }
 
 /// One record of a commit.

@@ -143,10 +143,12 @@ impl Session {
         let mut refusals = Refusals::new();
         let mut refused_by_store = false;
         let mut apply = Vec::new();
+        let mut deferred = None;
         for ((committed, fresh), event) in records.into_iter().zip(fresh).zip(events) {
             match &committed.disposition {
                 Disposition::Stored | Disposition::Duplicate => apply.extend(event),
                 Disposition::Rejected(_) => refused_by_store |= committed.record.refused.is_none(),
+                Disposition::Deferred(reason) => deferred = Some(*reason),
                 Disposition::Conflict => {}
             }
             self.settled(committed, fresh, &mut refusals);
@@ -163,6 +165,15 @@ impl Session {
             let refused = refusals.remove(&progress.lane).unwrap_or_default();
             let ack = wire::ack(progress, refused, credit);
             send(&self.out, v1::down::Message::Ack(ack)).await?;
+        }
+        if let Some(reason) = deferred {
+            tracing::warn!(
+                site = self.site.0,
+                agent = %self.identity.agent,
+                reason,
+                "records are not taken now; their agent is to come again"
+            );
+            return Err(Away::later("deferred", 60_000, 60_000));
         }
         Ok(())
     }
@@ -203,6 +214,9 @@ impl Session {
                     sequence = record.seq,
                     "a record differs from the one stored under its number"
                 );
+            }
+            Disposition::Deferred(reason) => {
+                metrics.rejected.get_or_create(&Reason { reason }).inc();
             }
             Disposition::Rejected(reason) => {
                 metrics.rejected.get_or_create(&Reason { reason }).inc();

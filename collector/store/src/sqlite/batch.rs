@@ -26,6 +26,8 @@ const MAX_LANE: u8 = 1;
 const MAX_EPOCHS: i64 = 64;
 /// Conflicting, and refused, records kept of each agent; newer ones take the place of older ones.
 pub(super) const MAX_KEPT_ASIDE: i64 = 64;
+/// Why a record must come again: its lane has a thousand holes, which the backlog fills.
+const STRETCHES: &str = "too many stretches above the watermark";
 /// Gaps refused at a site that has too many before they are counted anew.
 const RECOUNT_GAPS: u32 = 1_024;
 /// Lanes, agents and layouts remembered; beyond, all are asked for again.
@@ -161,7 +163,7 @@ impl<'a> Batch<'a> {
         };
         let disposition = self.place_of(agent, record)?;
         match disposition {
-            Disposition::Stored | Disposition::Duplicate => {}
+            Disposition::Stored | Disposition::Duplicate | Disposition::Deferred(_) => {}
             Disposition::Conflict => {
                 self.keep_aside(Aside::Conflict, agent.no, record, "another record stands here")?;
             }
@@ -174,6 +176,7 @@ impl<'a> Batch<'a> {
 
     fn place_of(&mut self, agent: AgentEntry, record: &IncomingRecord) -> Result<Disposition> {
         let rejected = |reason| Ok(Disposition::Rejected(reason));
+        let deferred = |reason| Ok(Disposition::Deferred(reason));
         if !agent.active {
             return rejected("the agent is not active");
         }
@@ -184,7 +187,7 @@ impl<'a> Batch<'a> {
             return rejected("sequence number out of range");
         }
         if !self.know_lane(agent, record.lane)? {
-            return rejected("too many epochs");
+            return deferred("too many epochs");
         }
         let (id, covered) = self.lane(record.lane)?;
         let mut in_hole = false;
@@ -202,25 +205,26 @@ impl<'a> Batch<'a> {
         }
         if let Some(reason) = self.objection(agent, record)? {
             // It would be refused again: the lane goes on without it.
-            if !in_hole {
-                self.explain(record.lane, SeqRange { from: record.seq, to: record.seq }, reason)?;
+            let here = SeqRange { from: record.seq, to: record.seq };
+            if !in_hole && !self.explain(record, record.lane, here, reason)? {
+                return deferred(STRETCHES);
             }
             return rejected(reason);
+        }
+        // Before the record itself: a declaration that does not move the watermark must come again.
+        if let Some((lane, range)) = record.explains
+            && !self.explain(record, lane, range, "declared lost")?
+        {
+            return deferred(STRETCHES);
         }
         if in_hole {
             self.shrink_hole(id, record.seq)?;
         } else if self.cover(record.lane, record.seq, record.seq)?.is_none() {
-            return rejected("too many stretches above the watermark");
+            return deferred(STRETCHES);
         }
         self.insert(agent, id, record)?;
         if let Some(gap) = &record.gap {
             self.declare(agent.site, gap)?;
-        }
-        if let Some((lane, range)) = record.explains
-            && !self.explain(lane, range, "declared lost")?
-        {
-            // The declaration stands as a record; only the watermark does not move for it.
-            tracing::debug!(agent = %lane.agent, lane = lane.lane, "too many stretches");
         }
         Ok(Disposition::Stored)
     }
@@ -414,64 +418,73 @@ impl<'a> Batch<'a> {
     }
 
     /// Covers numbers that hold no record; false when the lane would have too many stretches.
-    fn explain(&mut self, key: LaneKey, range: SeqRange, reason: &str) -> Result<bool> {
+    /// They are of the time of `by`.
+    fn explain(
+        &mut self,
+        by: &IncomingRecord,
+        key: LaneKey,
+        range: SeqRange,
+        reason: &str,
+    ) -> Result<bool> {
         let Some((id, fresh)) = self.cover(key, range.from, range.to)? else { return Ok(false) };
         for hole in fresh {
-            self.write_hole(id, hole, reason)?;
+            self.write_hole(id, hole, reason, by.time.ms())?;
         }
         Ok(true)
     }
 
-    fn write_hole(&self, lane_id: i64, hole: SeqRange, reason: &str) -> Result<()> {
+    fn write_hole(&self, lane_id: i64, hole: SeqRange, reason: &str, ms: i64) -> Result<()> {
         self.tx
             .prepare_cached(
-                "INSERT INTO seq_hole (lane_id, seq_from, seq_to, reason) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT INTO seq_hole (lane_id, seq_from, seq_to, reason, made_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
             )
             .and_then(|mut put| {
                 put.execute(params![
                     lane_id,
                     hole.from.cast_signed(),
                     hole.to.cast_signed(),
-                    reason
+                    reason,
+                    ms
                 ])
             })
             .map_err(failed(ACTION))?;
         Ok(())
     }
 
-    fn hole_around(&self, lane_id: i64, seq: u64) -> Result<Option<(SeqRange, String)>> {
-        let found: Option<(i64, i64, String)> = self
+    fn hole_around(&self, lane_id: i64, seq: u64) -> Result<Option<(SeqRange, String, i64)>> {
+        let found: Option<(i64, i64, String, i64)> = self
             .tx
             .prepare_cached(
-                "SELECT seq_from, seq_to, reason FROM seq_hole
+                "SELECT seq_from, seq_to, reason, made_ms FROM seq_hole
                  WHERE lane_id = ?1 AND seq_from <= ?2 ORDER BY seq_from DESC LIMIT 1",
             )
             .and_then(|mut find| {
                 find.query_row(params![lane_id, seq.cast_signed()], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
                 })
                 .optional()
             })
             .map_err(failed(ACTION))?;
         Ok(found
-            .map(|(from, to, reason)| {
-                (SeqRange { from: from.cast_unsigned(), to: to.cast_unsigned() }, reason)
+            .map(|(from, to, reason, ms)| {
+                (SeqRange { from: from.cast_unsigned(), to: to.cast_unsigned() }, reason, ms)
             })
-            .filter(|(hole, _)| hole.to >= seq))
+            .filter(|(hole, ..)| hole.to >= seq))
     }
 
     /// Takes a number out of the hole that it stands in.
     fn shrink_hole(&self, lane_id: i64, seq: u64) -> Result<()> {
-        let Some((hole, reason)) = self.hole_around(lane_id, seq)? else { return Ok(()) };
+        let Some((hole, reason, ms)) = self.hole_around(lane_id, seq)? else { return Ok(()) };
         self.tx
             .prepare_cached("DELETE FROM seq_hole WHERE lane_id = ?1 AND seq_from = ?2")
             .and_then(|mut delete| delete.execute(params![lane_id, hole.from.cast_signed()]))
             .map_err(failed(ACTION))?;
         if hole.from < seq {
-            self.write_hole(lane_id, SeqRange { from: hole.from, to: seq - 1 }, &reason)?;
+            self.write_hole(lane_id, SeqRange { from: hole.from, to: seq - 1 }, &reason, ms)?;
         }
         if seq < hole.to {
-            self.write_hole(lane_id, SeqRange { from: seq + 1, to: hole.to }, &reason)?;
+            self.write_hole(lane_id, SeqRange { from: seq + 1, to: hole.to }, &reason, ms)?;
         }
         Ok(())
     }

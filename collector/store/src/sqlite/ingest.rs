@@ -80,7 +80,7 @@ pub(super) fn answer(
                 Disposition::Stored => &counters.records,
                 Disposition::Duplicate => &counters.duplicates,
                 Disposition::Conflict => &counters.conflicts,
-                Disposition::Rejected(_) => &counters.rejected,
+                Disposition::Rejected(_) | Disposition::Deferred(_) => &counters.rejected,
             };
             counter.fetch_add(1, Relaxed);
             records.push(CommittedRecord { record, site: site.map(SiteId), disposition });

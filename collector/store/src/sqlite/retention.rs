@@ -5,6 +5,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{SqliteStore, blocks::day_of, failed};
 use crate::Result;
 
+mod others;
+
 /// Groups whose old rows are deleted in one round, in one transaction.
 const MAX_OLD_GROUPS: usize = 32;
 /// Rows deleted of each.
@@ -20,6 +22,8 @@ pub(crate) struct Cursor {
     after: (i64, u32),
     /// The day on which all tables were last seen to hold nothing old.
     done: Option<i64>,
+    /// As `done`, for what is not samples.
+    others_done: Option<i64>,
 }
 
 struct Table {
@@ -64,10 +68,17 @@ const TABLES: [Table; 5] = [
 /// One bounded round; returns how many rows it deleted.
 pub(super) async fn round(store: &SqliteStore, cursor: &mut Cursor, now_ms: i64) -> Result<u64> {
     let today = day_of(now_ms);
-    if cursor.done == Some(today) {
-        return Ok(0);
-    }
     let kept = store.shelf().retention;
+    let mut others = 0;
+    if cursor.others_done != Some(today) {
+        others = store.write(ACTION, move |tx| others::round(tx, kept, now_ms)).await?;
+        if others == 0 {
+            cursor.others_done = Some(today);
+        }
+    }
+    if cursor.done == Some(today) {
+        return Ok(others);
+    }
     let oldest =
         [kept.raw_days, kept.raw_days, kept.five_minute_days, kept.hour_days, kept.day_days]
             .map(|days| today - i64::from(days));
@@ -75,10 +86,11 @@ pub(super) async fn round(store: &SqliteStore, cursor: &mut Cursor, now_ms: i64)
     let (end, old) = store.read(ACTION, move |conn| look(conn, start, oldest)).await?;
     (cursor.table, cursor.after) = end;
     if cursor.table == TABLES.len() {
-        *cursor = Cursor { done: Some(today), ..Cursor::default() };
+        let others_done = cursor.others_done;
+        *cursor = Cursor { done: Some(today), others_done, ..Cursor::default() };
     }
     if old.is_empty() {
-        return Ok(0);
+        return Ok(others);
     }
     store
         .write(ACTION, move |tx| {
@@ -89,7 +101,7 @@ pub(super) async fn round(store: &SqliteStore, cursor: &mut Cursor, now_ms: i64)
                     .execute(params![site, grp, oldest[table], MAX_ROWS])
                     .map_err(failed(ACTION))?;
             }
-            Ok(deleted as u64)
+            Ok(deleted as u64 + others)
         })
         .await
 }

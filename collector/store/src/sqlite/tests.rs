@@ -1,5 +1,6 @@
 mod model;
 mod opening;
+mod others;
 
 use super::*;
 

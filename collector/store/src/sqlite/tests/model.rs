@@ -246,7 +246,7 @@ async fn an_agent_has_a_bounded_number_of_epochs() {
     let fates = crate::contract::commit(&store, sent).await.unwrap();
     let stored = fates.iter().take_while(|fate| **fate == Disposition::Stored).count();
     assert_eq!(stored, 64);
-    assert!(fates[64..].iter().all(|fate| *fate == Disposition::Rejected("too many epochs")));
+    assert!(fates[64..].iter().all(|fate| *fate == Disposition::Deferred("too many epochs")));
     // Those it has go on.
     let more =
         crate::contract::commit(&store, vec![record(samples(agent, 64), 2, 2)]).await.unwrap();
