@@ -116,6 +116,7 @@ impl Session {
         live.lanes = lanes(&hello.lanes);
         live.config.applied = hello.config_applied;
         live.held = context.sessions.held(agent.id) > 0;
+        let first = context.live.agent(agent.id).is_none();
         tracing::info!(
             site = agent.site.0,
             agent = %agent.id,
@@ -159,6 +160,9 @@ impl Session {
         if session.seat.place == Place::Live {
             if let Some(surroundings) = &hello.surroundings {
                 session.surroundings(surroundings).await?;
+            }
+            if first {
+                session.catch_up(&hello.lanes).await?;
             }
             session.offer().await?;
         }

@@ -61,6 +61,35 @@ async fn an_event_that_is_not_stored_changes_nothing() {
     assert_eq!(collector.app.context.metrics.conflicts.get(), 1);
 }
 
+#[tokio::test]
+async fn an_inventory_that_a_crash_cut_off_is_applied_at_the_next_session() {
+    let collector = start().await;
+    let agent = collector.agent(999_001).await;
+    let site = collector.site_of(&agent).await;
+    let store = &collector.app.context.store;
+    let Record { seq, kind, hash, boot_ns, payload, .. } = disks(1, "/srv");
+    let committed = store::IncomingRecord {
+        lane: store::LaneKey { agent: agent.id, lane: 0, epoch: EPOCH },
+        seq,
+        kind,
+        hash,
+        time: store::ServerTime::Known(collector.now_ns() / 1_000_000),
+        boot_ns,
+        items: 0,
+        payload,
+        group: None,
+        explains: None,
+        gap: None,
+        refused: None,
+    };
+    store.commit(vec![committed]).await.unwrap();
+    let (mut stream, ok) = agent.hello(hello(2)).await;
+    assert_eq!(ok.lanes[0].contig_upto, 1, "the agent will not send it again");
+    stream.config().await;
+    let series = store.series(Some(site)).await.unwrap();
+    assert!(series.iter().any(|series| series.label == "/srv"));
+}
+
 /// The record as a boot that never met the server stamps it: its battery is dead.
 fn of_1970(mut record: Record, boot_tag: u32, boot_ns: u64) -> Record {
     (record.boot_tag, record.boot_ns, record.wall_ns) = (boot_tag, boot_ns, 5_000_000_000);

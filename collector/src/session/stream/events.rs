@@ -4,10 +4,15 @@
 //! changes nothing. A gap is declared by the commit itself.
 
 use domain::id::GroupId;
-use proto::v1;
+use prost::Message as _;
+use proto::{KIND_EVENT, LANE_EVENTS, v1};
+use store::LaneKey;
 
 use super::{Away, Session};
-use crate::{targets::TargetError, wire};
+use crate::{ingest::MAX_EPOCHS, targets::TargetError, wire};
+
+/// Events of a lane that are looked at again after a start of the collector.
+const MAX_AGAIN: u32 = 64;
 
 impl Session {
     pub(super) async fn apply(&mut self, event: v1::Event) -> Result<(), Away> {
@@ -56,6 +61,27 @@ impl Session {
             )
             | None => Ok(()),
         }
+    }
+
+    /// Applies the newest inventories again, in the first session of an agent since the collector
+    /// started: a crash may have come between their commit and their effect.
+    pub(super) async fn catch_up(&mut self, lanes: &[v1::LaneState]) -> Result<(), Away> {
+        let lanes = lanes.iter().filter(|state| state.lane == LANE_EVENTS && state.epoch != 0);
+        for state in lanes.take(MAX_EPOCHS) {
+            let lane = LaneKey { agent: self.identity.agent, lane: 0, epoch: state.epoch };
+            let newest = self.context.store.newest(lane, KIND_EVENT, MAX_AGAIN).await;
+            for payload in newest.map_err(|error| self.failed(&error))? {
+                // What does not decode was refused, or is a newer agent's.
+                let Ok(event) = v1::Event::decode(payload.as_slice()) else { continue };
+                if let Some(
+                    v1::event::Event::SnmpInventory(_) | v1::event::Event::HostInventory(_),
+                ) = &event.event
+                {
+                    self.apply(event).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn surroundings(&mut self, seen: &v1::Surroundings) -> Result<(), Away> {

@@ -306,6 +306,9 @@ pub async fn gaps_come_with_their_records(
     commit(store, vec![timed(10, 1_000), timed(20, 2_000)]).await?;
     let other = LaneKey { epoch: 2, ..lane };
     commit(store, vec![IncomingRecord { lane: other, ..timed(5, 9_000) }]).await?;
+    let bytes = |content: u64| content.to_le_bytes().to_vec();
+    assert_eq!(store.newest(lane, 2, 2).await?, [bytes(10), bytes(20)]);
+    assert_eq!(store.newest(lane, 3, 2).await?, Vec::<Vec<u8>>::new());
     assert_eq!(store.time_before(lane, 20).await?, Some(1_000));
     assert_eq!(store.time_before(lane, 21).await?, Some(2_000));
     assert_eq!(store.time_before(other, 5).await?, None);
