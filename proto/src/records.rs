@@ -63,6 +63,9 @@ pub enum RecordsError {
     /// The body is malformed.
     #[error("batch body is malformed")]
     Malformed(#[from] SamplesError),
+    /// The batch is not the one that was sent.
+    #[error("batch does not match its check")]
+    Check,
     /// Sequence numbers do not increase from 1.
     #[error("batch sequence numbers do not increase")]
     Sequence,
@@ -170,9 +173,23 @@ impl Encoder {
         }
         #[expect(clippy::cast_possible_truncation, reason = "both are below their limits")]
         let (count, raw_len) = (records.len() as u32, body.len() as u32);
+        let check = check(lane, epoch, channel, count, &body);
         let body = crate::compress::compress(&body, ZSTD_LEVEL).unwrap_or(body);
-        Ok(v1::Records { lane, epoch, channel, count, raw_len, body })
+        Ok(v1::Records { lane, epoch, channel, count, raw_len, body, check })
     }
+}
+
+/// Low half of XXH3-64 over the batch's numbers and its uncompressed body.
+fn check(lane: u32, epoch: u64, channel: u32, count: u32, body: &[u8]) -> u32 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
+    hasher.update(&epoch.to_le_bytes());
+    for number in [lane, channel, count] {
+        hasher.update(&number.to_le_bytes());
+    }
+    hasher.update(body);
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+    let low = hasher.digest() as u32;
+    low
 }
 
 fn write_record(state: &mut Channel, record: &Record, out: &mut Sections) {
@@ -314,6 +331,10 @@ impl Decoder {
                 .ok_or(RecordsError::Compression)?;
             &inflated
         };
+        let expected = check(batch.lane, batch.epoch, batch.channel, batch.count, body);
+        if batch.check != expected {
+            return Err(RecordsError::Check);
+        }
         let mut from = Sources::split(body)?;
         let mut records = Vec::with_capacity(count);
         let (mut seq, mut samples_left) = (0_u64, MAX_BODY_BYTES);

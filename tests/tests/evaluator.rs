@@ -1,5 +1,7 @@
 //! The evaluator on a real store: what is told, once, through restarts and silences.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that called them")]
+
 use std::{sync::Arc, time::Duration};
 
 use collector::{
@@ -46,7 +48,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let text = format!("data_dir = {:?}\n[alerts]\nstart_grace_s = 60\n", dir.path());
+        let text = format!("data_dir = \"{}\"\n[alerts]\nstart_grace_s = 60\n", dir.path().display());
         let config = Arc::new(Config::parse(&text, "collector.toml").unwrap());
         let samples = SampleOptions { read_payload: wire::rounds, retention: Retention::default() };
         let store = Arc::new(SqliteStore::open(&config.database(), samples).unwrap());

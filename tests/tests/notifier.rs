@@ -1,5 +1,7 @@
 //! Mails of the outbox against a relay that misbehaves at each step: none lost, none needless.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that called them")]
+
 use std::{sync::Arc, time::Duration};
 
 use collector::{
@@ -31,9 +33,9 @@ impl World {
         let sink = SmtpSink::start().unwrap();
         sink.script(script);
         let text = format!(
-            "data_dir = {:?}\n[smtp]\nrelay = \"{}\"\ntls = \"none\"\nfrom = \"vigie@example.fr\"\n\
+            "data_dir = \"{}\"\n[smtp]\nrelay = \"{}\"\ntls = \"none\"\nfrom = \"vigie@example.fr\"\n\
              helo = \"collecte.example.fr\"\n",
-            dir.path(),
+            dir.path().display(),
             sink.address()
         );
         let config = Arc::new(Config::parse(&text, "collector.toml").unwrap());
