@@ -48,7 +48,8 @@ struct World {
 impl World {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let text = format!("data_dir = \"{}\"\n[alerts]\nstart_grace_s = 60\n", dir.path().display());
+        let text =
+            format!("data_dir = \"{}\"\n[alerts]\nstart_grace_s = 60\n", dir.path().display());
         let config = Arc::new(Config::parse(&text, "collector.toml").unwrap());
         let samples = SampleOptions { read_payload: wire::rounds, retention: Retention::default() };
         let store = Arc::new(SqliteStore::open(&config.database(), samples).unwrap());

@@ -1,5 +1,7 @@
 //! Rules of the architecture that neither crates nor lints express, and floors of versions.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that called them")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
