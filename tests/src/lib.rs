@@ -7,6 +7,7 @@
 //! - [`smtp_sink`]: a mail relay that keeps what it gets and misbehaves as told.
 //! - [`snmp_responder`]: SNMP devices whose values are a function of what is asked.
 //! - [`campaign`]: kills and cuts under load, judged from outside.
+//! - [`fuzz`]: what parses bytes of strangers, and bytes for it.
 //! - [`wait`]: conditions with deadlines.
 //! - [`world`]: all of it, put together.
 //! - [`bench`]: what benches share; [`fleet`]: the reference fleet's samples.
@@ -18,6 +19,7 @@ pub mod binaries;
 pub mod campaign;
 pub mod collector;
 pub mod fleet;
+pub mod fuzz;
 pub mod netns;
 pub mod process;
 pub mod proxy;

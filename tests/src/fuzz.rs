@@ -1,0 +1,164 @@
+//! What parses strangers' bytes, one entry each: whatever the bytes, no panic, no hang, and the laws
+//! below hold. The same entries serve cargo-fuzz (`tests/fuzz`) and the bounded run of CI.
+
+mod mutate;
+mod seeds;
+
+pub use mutate::Mutator;
+pub use seeds::seeds;
+
+use agent::config as agent_config;
+use prost::Message as _;
+use proto::{limits, records, samples, v1};
+
+/// An entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// A datagram of an SNMP device.
+    SnmpReply,
+    /// A datagram of a resolver.
+    DnsReply,
+    /// A file in a spool.
+    SpoolSegment,
+    /// The payload of a record of samples.
+    SamplePayload,
+    /// Batches of records, as an agent sends them.
+    RecordBatch,
+    /// What a collector wants measured.
+    Plan,
+    /// An agent's local file.
+    AgentConfig,
+    /// A collector's file.
+    CollectorConfig,
+    /// A list of sites.
+    SitesCsv,
+    /// An enrolment token.
+    Token,
+}
+
+impl Entry {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::SnmpReply,
+        Self::DnsReply,
+        Self::SpoolSegment,
+        Self::SamplePayload,
+        Self::RecordBatch,
+        Self::Plan,
+        Self::AgentConfig,
+        Self::CollectorConfig,
+        Self::SitesCsv,
+        Self::Token,
+    ];
+
+    /// Gives the entry these bytes; true when it takes them for good.
+    ///
+    /// # Panics
+    /// When a law is broken: that is the finding.
+    #[must_use]
+    pub fn feed(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::SnmpReply => {
+                let values = agent::probe::snmp::decode_reply(bytes);
+                assert!(values <= bytes.len(), "more values than bytes");
+                values > 0
+            }
+            Self::DnsReply => dns_reply(bytes),
+            Self::SpoolSegment => {
+                let report = agent::spool::check_segment(bytes);
+                assert!(report.header || report.records == 0, "records without a header");
+                assert!(report.records <= bytes.len(), "more records than bytes");
+                report.records > 0
+            }
+            Self::SamplePayload => sample_payload(bytes),
+            Self::RecordBatch => record_batch(bytes),
+            Self::Plan => plan(bytes),
+            Self::AgentConfig => configuration_of_agent(bytes),
+            Self::CollectorConfig => configuration_of_collector(bytes),
+            Self::SitesCsv => sites(bytes),
+            Self::Token => token(bytes),
+        }
+    }
+}
+
+fn dns_reply(bytes: &[u8]) -> bool {
+    use agent::probe::dns::packet::{Question, Reading};
+    let reading = Question::new("www.example.fr", 1).map(|question| question.read(0x1234, bytes));
+    matches!(reading, Some(Reading::Answer { .. }))
+}
+
+fn sample_payload(bytes: &[u8]) -> bool {
+    let Ok(record) = samples::decode(bytes) else { return false };
+    assert_eq!(record.cells.len(), record.columns * record.times_ms.len());
+    assert!(record.cells.len() <= limits::MAX_RECORD_SAMPLES);
+    let again = samples::encode(record.group, record.layout, &record.times_ms, &record.cells);
+    assert_eq!(samples::decode(&again), Ok(record));
+    true
+}
+
+fn record_batch(bytes: &[u8]) -> bool {
+    let mut decoder = records::Decoder::new();
+    // A stream: several batches, each of which meets the state that the ones before left.
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let Ok(batch) = v1::Records::decode_length_delimited(&mut rest) else { return false };
+        let Ok(records) = decoder.decode(&batch) else { return false };
+        assert!(records.len() <= limits::MAX_BATCH_RECORDS);
+        assert!(records.windows(2).all(|pair| pair[0].seq < pair[1].seq));
+        assert!(records.iter().all(|record| record.payload.len() <= limits::MAX_PAYLOAD_BYTES));
+    }
+    true
+}
+
+fn plan(bytes: &[u8]) -> bool {
+    let Ok(config) = v1::Config::decode(bytes) else { return false };
+    let Ok(plan) = agent::wire::plan(&config) else { return false };
+    for group in &plan.groups {
+        assert!(!group.period.is_zero() && group.timeout < group.period);
+        assert!(group.columns.len() <= limits::MAX_COLUMNS);
+    }
+    true
+}
+
+fn configuration_of_agent(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let Err(faults) = agent_config::Config::parse(&text) else { return true };
+    assert!(!faults.is_empty());
+    assert!(faults.iter().all(|fault| fault.span.end <= text.len()));
+    assert!(!agent_config::render("agent.toml", &text, &faults).is_empty());
+    false
+}
+
+fn configuration_of_collector(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let Err(error) = collector::config::Config::parse(&text, "collector.toml") else {
+        return true;
+    };
+    assert!(!error.to_string().is_empty());
+    false
+}
+
+fn sites(bytes: &[u8]) -> bool {
+    match collector::import::parse(bytes) {
+        Ok(sites) => {
+            for site in sites {
+                assert_eq!(site.uai.to_string().parse(), Ok(site.uai));
+                assert!(!site.name.chars().any(char::is_control));
+            }
+            true
+        }
+        Err(faults) => {
+            assert!(!faults.is_empty());
+            false
+        }
+    }
+}
+
+fn token(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let Ok(token) = text.parse::<agent::enrol::Token>() else { return false };
+    let mut parts = text.trim().split('.');
+    let (id, secret) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    assert!(id.contains(secret) || !format!("{token:?}").contains(secret), "a secret is shown");
+    true
+}
