@@ -152,8 +152,9 @@ fn a_list_of_sites_is_taken_whole_or_not_at_all() -> Result<()> {
     };
     let file = place.directory.path().join("sites.csv");
     let path = file.to_string_lossy().into_owned();
-    let good: String =
-        (100..200).map(|n| format!("{},École {n},primaire,B,1\n", collector::uai(n))).collect();
+    let good: Vec<String> =
+        (100..200).map(|n| format!("{},École {n},primaire,B,1", collector::uai(n))).collect();
+    let good = good.join("\n") + "\n";
     let head = "uai,name,type,zone,lot\n";
 
     // A wrong key in line 102, a wrong zone in line 103.
