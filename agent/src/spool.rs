@@ -1,7 +1,7 @@
 //! The queue on disk: what was measured is here, durable, until the collector has committed it.
 //!
 //! Two lanes of numbered records: 0 for events, 1 for samples. A lane is a chain of segment files
-//! ([`format`]) and nothing else: no index, no cursor, no ledger. The collector says where it
+//! ([`mod@format`]) and nothing else: no index, no cursor, no ledger. The collector says where it
 //! stands; segments that it has whole are unlinked. Words used here, and only so: a record is
 //! *appended* when it has its number, *durable* after `fdatasync`, *lost* when a LOSS event in
 //! lane 0 says so.

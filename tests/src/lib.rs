@@ -10,7 +10,7 @@
 //! - [`fuzz`]: what parses bytes of strangers, and bytes for it.
 //! - [`wait`]: conditions with deadlines.
 //! - [`world`]: all of it, put together.
-//! - [`bench`]: what benches share; [`fleet`]: the reference fleet's samples.
+//! - [`mod@bench`]: what benches share; [`fleet`]: the reference fleet's samples.
 
 pub mod agent;
 pub mod api;
