@@ -26,6 +26,8 @@ pub struct Interval {
     pub from_ms: i64,
     /// Time of the second reading, later than `from_ms`.
     pub to_ms: i64,
+    /// The first reading.
+    pub value: u64,
     /// Growth in the counter's units.
     pub increase: u64,
 }
@@ -42,6 +44,12 @@ impl Interval {
         let part = at_ms.clamp(self.from_ms, self.to_ms).abs_diff(self.from_ms);
         let grown = u128::from(self.increase) * u128::from(part) / u128::from(self.length_ms());
         u64::try_from(grown).unwrap_or(self.increase)
+    }
+
+    /// The counter's value at an instant of the interval.
+    #[must_use]
+    pub fn value_at(&self, at_ms: i64) -> u64 {
+        self.value.saturating_add(self.upto(at_ms))
     }
 
     /// Growth and known milliseconds inside a span.
@@ -122,7 +130,7 @@ pub fn intervals<'a>(
         if broken || now < was || gap <= 0 || gap > max_gap_ms {
             return None;
         }
-        Some(Interval { from_ms, to_ms: sample.t_ms, increase: now - was })
+        Some(Interval { from_ms, to_ms: sample.t_ms, value: was, increase: now - was })
     })
 }
 
@@ -184,11 +192,15 @@ mod tests {
 
     #[test]
     fn the_value_at_an_edge_is_floored_to_whole_units() {
-        let interval = Interval { from_ms: 0, to_ms: 3, increase: 10 };
+        let interval = Interval { from_ms: 0, to_ms: 3, value: 100, increase: 10 };
         assert_eq!(interval.inside(Span { from_ms: -5, to_ms: 1 }), (3, 1));
         assert_eq!(interval.inside(Span { from_ms: 1, to_ms: 2 }), (3, 1));
         assert_eq!(interval.inside(Span { from_ms: 2, to_ms: 9 }), (4, 1));
         assert_eq!(interval.inside(Span { from_ms: 5, to_ms: 9 }), (0, 0));
+        assert_eq!(
+            [-1, 0, 1, 2, 3, 4].map(|t| interval.value_at(t)),
+            [100, 100, 103, 106, 110, 110]
+        );
     }
 
     proptest! {
@@ -199,7 +211,7 @@ mod tests {
             increase: u64,
             mut edges in prop::collection::vec(-2_000_000_i64..2_000_000, 0..9),
         ) {
-            let interval = Interval { from_ms: from, to_ms: from + length, increase };
+            let interval = Interval { from_ms: from, to_ms: from + length, value: 0, increase };
             edges.extend([from, from + length]);
             edges.sort_unstable();
             let parts = edges.windows(2).map(|e| interval.inside(Span { from_ms: e[0], to_ms: e[1] }));

@@ -9,8 +9,8 @@ use crate::{
     sample::{Sample, Span},
 };
 
-/// Significant bits that the extreme rates of a counter keep: rounded outwards by less than 0.05 %.
-const RATE_BITS: u32 = 12;
+/// Significant bits that the extreme rates of a counter keep: rounded outwards by less than 0.2 %.
+const RATE_BITS: u32 = 10;
 
 /// What is known of one bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +25,12 @@ pub struct Roll {
     /// Sum of the values, saturating; for counters the bits of the unsigned growth.
     pub sum: i64,
     /// Smallest value; for counters the smallest rate of the intervals that touch the bucket, in
-    /// thousandths per second, rounded down to 12 significant bits.
+    /// thousandths per second, rounded down to 10 significant bits.
     pub min: i64,
     /// Largest value; for counters as `min`, rounded up.
     pub max: i64,
-    /// Last value; for a counter in a bucket without samples the one before it.
+    /// Last value; for a counter its value at the end of what is known of the bucket, interpolated to
+    /// the edge as the growth is: it costs nothing to keep, being the sum of the growth before.
     pub last: i64,
 }
 
@@ -156,26 +157,23 @@ fn roll_counter(samples: &[Sample], breaks: &[Break], rule: Rule, span: Span) ->
         let last_ms = bucket_of(interval.to_ms - 1, rule.step_ms);
         let mut from_ms = bucket_of(interval.from_ms, rule.step_ms).max(span.from_ms);
         while from_ms <= last_ms && from_ms < span.to_ms {
-            let (grown, known) =
-                interval.inside(Span { from_ms, to_ms: from_ms.saturating_add(rule.step_ms) });
+            let end_ms = from_ms.saturating_add(rule.step_ms);
+            let (grown, known) = interval.inside(Span { from_ms, to_ms: end_ms });
             while rolls.get(at).is_some_and(|roll| roll.from_ms < from_ms) {
                 at += 1;
             }
             if rolls.get(at).is_none_or(|roll| roll.from_ms != from_ms) {
                 // Readings further apart than a bucket is wide: it has growth but no sample.
-                let last = at.checked_sub(1).map(|i| rolls[i].last);
-                let last = last.unwrap_or_else(|| last_before(samples, from_ms));
-                rolls.insert(at, Roll { last, ..empty(from_ms) });
+                rolls.insert(at, empty(from_ms));
             }
-            let part = Roll {
-                from_ms,
-                count: 0,
-                covered_ms: u32::try_from(known).unwrap_or(u32::MAX),
-                sum: grown.cast_signed(),
-                min,
-                max,
-                last: rolls[at].last,
+            let last = if interval.to_ms < end_ms {
+                rolls[at].last
+            } else {
+                interval.value_at(end_ms).cast_signed()
             };
+            let covered_ms = u32::try_from(known).unwrap_or(u32::MAX);
+            let sum = grown.cast_signed();
+            let part = Roll { from_ms, count: 0, covered_ms, sum, min, max, last };
             rolls[at].add(&part, Kind::Counter);
             from_ms += rule.step_ms;
         }
@@ -185,11 +183,6 @@ fn roll_counter(samples: &[Sample], breaks: &[Break], rule: Rule, span: Span) ->
 
 fn empty(from_ms: i64) -> Roll {
     Roll { from_ms, count: 0, covered_ms: 0, sum: 0, min: 0, max: 0, last: 0 }
-}
-
-/// The last value before an instant; only asked where an interval reaches over it, so there is one.
-fn last_before(samples: &[Sample], t_ms: i64) -> i64 {
-    samples.iter().take_while(|s| s.t_ms < t_ms).filter_map(|s| s.value).last().unwrap_or(0)
 }
 
 /// Folds ascending buckets into wider ones, whose step is a multiple of theirs.

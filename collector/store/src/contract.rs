@@ -32,7 +32,13 @@ pub use people::{
     certificates_are_retired_by_newer_ones, imports_are_all_or_nothing, sites_are_kept,
     tokens_are_redeemed_once,
 };
-pub use samples::{payload, read_payload};
+pub use samples::{
+    Samples, each_detail_is_kept_for_its_time, late_records_join_their_day,
+    no_rate_is_computed_over_a_restart_or_a_gap, payload, percentiles_are_of_nearest_rank,
+    questions_do_not_see_where_samples_are_kept, read_payload,
+};
+#[cfg(test)]
+pub(crate) use samples::{School, cells, keep, upkeep};
 pub use targets::{
     layouts_follow_the_targets, rungs_are_told_from_operators_targets, targets_are_kept,
 };

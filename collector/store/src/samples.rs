@@ -103,14 +103,14 @@ pub struct Bucket {
     /// Milliseconds of the bucket that the samples speak for: the coverage is `covered / step`.
     pub covered_ms: u32,
     /// Smallest, in the metric's resolution; for counters the smallest rate between two readings,
-    /// per second, rounded down by less than 0.05 %.
+    /// per second, rounded down by less than 0.2 %.
     pub min: f64,
     /// Largest; for counters rounded up likewise.
     pub max: f64,
     /// Mean; time-weighted for counters: increase divided by covered time.
     pub mean: f64,
-    /// Last value in the bucket (raw counter value for counters; the last one before when counters
-    /// are read less often than the bucket is wide).
+    /// Last value in the bucket; for counters the counter's value at the bucket's end, interpolated as
+    /// its growth is, or its last value known in the bucket.
     pub last: i64,
 }
 

@@ -1,6 +1,6 @@
 //! The way of a batch: read, handed to the store, applied and acknowledged once it is durable.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use proto::{LANE_EVENTS, limits::MAX_BODY_BYTES, v1};
@@ -98,7 +98,7 @@ impl Session {
         let Batch { records, fresh, events, newest_ms } = batch;
         metrics.records.inc_by(records.len() as u64);
         let queued = Queued::new(metrics.clone(), records.len());
-        self.commits.push_back(tokio::spawn(async move {
+        let mut work = Box::pin(async move {
             let started = Instant::now();
             let mut commit = store.commit(records).await;
             if let Ok(commit) = &mut commit {
@@ -110,7 +110,14 @@ impl Session {
             }
             drop((queued, permit));
             Done { commit, fresh, events, newest_ms }
-        }));
+        });
+        // Begun here: tasks run in any order, and a batch that overtook the one before would make
+        // holes in its lane and acknowledgements that go back.
+        let begun = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
+        self.commits.push_back(match begun {
+            Poll::Ready(done) => tokio::spawn(std::future::ready(done)),
+            Poll::Pending => tokio::spawn(work),
+        });
         Ok(())
     }
 

@@ -105,13 +105,14 @@ CREATE TABLE head (
 CREATE INDEX head_by_time ON head (site, grp, t_ms) WHERE grp IS NOT NULL;
 
 -- Hashes of records that left the head and must still be known: one row per 4,096 numbers of a lane.
--- base = first number of the stretch; packed as described in seen.rs.
+-- base = first number of the stretch; packed as described in seen.rs. Rows this large want a rowid: in a
+-- tree of keys each would leave most of a page empty.
 CREATE TABLE seen_pack (
     lane_id INTEGER NOT NULL,
     base    INTEGER NOT NULL,
     packed  BLOB NOT NULL,
     PRIMARY KEY (lane_id, base)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Numbers below the watermark (or in a stretch above it) that hold no record, and why.
 CREATE TABLE seq_hole (
@@ -208,7 +209,7 @@ CREATE TABLE layout (
     layout  INTEGER NOT NULL,
     columns BLOB NOT NULL,
     PRIMARY KEY (grp, layout)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Every group whose columns ever held a series: where to look for its samples.
 CREATE TABLE series_group (

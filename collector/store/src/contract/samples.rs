@@ -1,6 +1,18 @@
 //! Samples: reading, rolling up, compacting.
 
-use crate::Rounds;
+use domain::{
+    id::{AgentId, SeriesId, SiteId},
+    metric::{IF_COUNTER_DISCONTINUITY_TIME, SYS_UP_TIME},
+    sample::{Sample, Span},
+    target::{Community, Detail, Group, Method, Role, TargetSpec},
+};
+
+use super::{NOON_MS, site_with_agent};
+use crate::{
+    AgentStore, Bucket, Disposition, EdgeSpec, IncomingRecord, IngestStore, MaintenanceReport,
+    NewSeries, NewSeriesSpec, Result, Rounds, SampleStore, SeriesData, ServerTime, SiteStore, Step,
+    TargetStore,
+};
 
 /// A payload for the suite: plain little-endian words, so that it needs no codec of the wire.
 #[must_use]
@@ -28,4 +40,376 @@ pub fn read_payload(bytes: &[u8]) -> Option<Rounds> {
             .map(|[some, value @ ..]| (*some == 1).then(|| i64::from_le_bytes(*value)))
             .collect(),
     })
+}
+
+/// Midnight (UTC) of the suite's first day.
+const MIDNIGHT_MS: i64 = NOON_MS - 8 * HOUR_MS;
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+const DAY_MS: i64 = 24 * HOUR_MS;
+/// The first day.
+const DAY: Span = Span { from_ms: MIDNIGHT_MS, to_ms: MIDNIGHT_MS + DAY_MS };
+
+const IN_OCTETS: u32 = 60;
+const RTT: u32 = 4;
+
+/// A site with one device, read every minute.
+pub(crate) struct School {
+    pub(crate) site: SiteId,
+    agent: AgentId,
+    group: Group,
+}
+
+/// The columns of a [`School`]: a counter, its device's and its own clock, a gauge, a counter of an
+/// access port.
+const COLUMNS: [(u32, u32, Detail); 5] = [
+    (IN_OCTETS, 1, Detail::Full),
+    (SYS_UP_TIME, 0, Detail::Full),
+    (IF_COUNTER_DISCONTINUITY_TIME, 1, Detail::Full),
+    (RTT, 0, Detail::Full),
+    (IN_OCTETS, 2, Detail::Coarse),
+];
+const COUNTER: usize = 0;
+const GAUGE: usize = 3;
+const ACCESS: usize = 4;
+
+/// The traits that a law about samples needs.
+pub trait Samples: SiteStore + AgentStore + TargetStore + IngestStore + SampleStore {}
+impl<T: SiteStore + AgentStore + TargetStore + IngestStore + SampleStore> Samples for T {}
+
+impl School {
+    pub(crate) async fn new(store: &impl Samples, number: u8, period_s: u32) -> Result<Self> {
+        let (site, agent) = site_with_agent(store, number).await?;
+        let spec = TargetSpec {
+            site,
+            role: Role::Equipment,
+            name: "commutateur".to_owned(),
+            address: "192.0.2.1".to_owned(),
+            method: Method::SnmpV2c { community: Community::new("public") },
+            period_s,
+            parent: None,
+        };
+        let columns = COLUMNS.map(|(metric, instance, detail)| NewSeriesSpec {
+            metric,
+            instance,
+            label: String::new(),
+            detail,
+        });
+        store.upsert_target(spec, columns.to_vec()).await?;
+        Ok(Self { site, agent, group: the_group(store, site).await? })
+    }
+
+    /// Id of one of the [`COLUMNS`].
+    pub(crate) fn series(&self, column: usize) -> SeriesId {
+        let (metric, instance, _) = COLUMNS[column];
+        let found =
+            self.group.columns.iter().find(|s| (s.metric, s.instance) == (metric, instance));
+        found.expect("the columns that were given").id
+    }
+
+    /// A record of one round. `cells` has the values of [`COLUMNS`]; columns added later have none.
+    pub(crate) fn round(&self, seq: u64, t_ms: i64, cells: [Option<i64>; 5]) -> IncomingRecord {
+        let cells = self.group.columns.iter().map(|series| {
+            let place = COLUMNS.iter().position(|c| (c.0, c.1) == (series.metric, series.instance));
+            place.and_then(|place| cells[place])
+        });
+        IncomingRecord {
+            time: ServerTime::Known(t_ms),
+            payload: payload(&Rounds { times_ms: vec![0], cells: cells.collect() }),
+            group: Some((self.group.id, self.group.layout)),
+            ..super::ingest::record(super::ingest::samples(self.agent, 1), seq, seq)
+        }
+    }
+}
+
+async fn the_group(store: &impl Samples, site: SiteId) -> Result<Group> {
+    let (_, mut groups) = store.groups(site).await?;
+    assert_eq!(groups.len(), 1, "one device is one group");
+    Ok(groups.remove(0))
+}
+
+/// Commits records that must all be stored.
+pub(crate) async fn keep(store: &impl Samples, records: Vec<IncomingRecord>) -> Result<()> {
+    for records in records.chunks(500) {
+        let fates = super::ingest::commit(store, records.to_vec()).await?;
+        assert!(fates.iter().all(|fate| *fate == Disposition::Stored), "{fates:?}");
+    }
+    Ok(())
+}
+
+/// Upkeep until there is nothing left to do.
+pub(crate) async fn upkeep(store: &impl Samples, now_ms: i64) -> Result<MaintenanceReport> {
+    let mut sum = MaintenanceReport::default();
+    for _ in 0..10_000 {
+        let report = store.maintain(now_ms).await?;
+        if !report.worked() {
+            return Ok(sum);
+        }
+        sum.blocks += report.blocks;
+        sum.samples += report.samples;
+        sum.head_rows += report.head_rows;
+        sum.expired += report.expired;
+        sum.damaged += report.damaged;
+    }
+    panic!("upkeep never ends");
+}
+
+/// A day of a device that works: about 1 Mbit/s, a round of 20 ms.
+pub(crate) fn cells(minute: i64) -> [Option<i64>; 5] {
+    let counter = 5_000_000_000 + minute * 7_500_000 + minute * minute % 977;
+    let gauge = (minute % 10 != 3).then_some(20_000 + minute * 37 % 1_009);
+    [Some(counter), Some(minute * 6_000), Some(0), gauge, Some(minute / 7)]
+}
+
+/// Everything that can be asked about a school's columns in a span.
+#[derive(Debug, PartialEq)]
+struct Answers {
+    samples: Vec<SeriesData>,
+    buckets: Vec<Vec<Bucket>>,
+    percentiles: Vec<Option<(f64, u32)>>,
+    latest: Vec<Option<Sample>>,
+}
+
+impl Answers {
+    /// Asserts that these are those, telling only the first difference: whole answers are long.
+    fn expect(&self, those: &Self) {
+        for (column, (a, b)) in self.samples.iter().zip(&those.samples).enumerate() {
+            assert_eq!((a.samples.len(), a.unsure), (b.samples.len(), b.unsure), "column {column}");
+            let other = a.samples.iter().zip(&b.samples).find(|(a, b)| a != b);
+            assert_eq!(other, None, "samples of column {column}");
+        }
+        for (at, (a, b)) in self.buckets.iter().zip(&those.buckets).enumerate() {
+            let other = a.iter().zip(b).find(|(a, b)| a != b);
+            assert_eq!(other, None, "buckets of column {}, step {}", at / 3, at % 3);
+            assert_eq!(a.len(), b.len(), "buckets of column {}, step {}", at / 3, at % 3);
+        }
+        assert_eq!((&self.percentiles, &self.latest), (&those.percentiles, &those.latest));
+    }
+}
+
+async fn answers(store: &impl Samples, school: &School, span: Span) -> Result<Answers> {
+    let ids: Vec<SeriesId> = (0..COLUMNS.len()).map(|column| school.series(column)).collect();
+    let mut buckets = Vec::new();
+    for &id in &ids {
+        for step in [Step::FiveMinutes, Step::Hour, Step::Day] {
+            buckets.push(store.buckets(school.site, id, span, step).await?);
+        }
+    }
+    let asked = ids.iter().map(|&id| (school.site, id)).collect();
+    Ok(Answers {
+        samples: store.read(school.site, ids.clone(), span).await?,
+        buckets,
+        percentiles: store.percentiles(asked, EdgeSpec { span, p: 0.95 }).await?,
+        latest: store.latest(school.site, ids).await?,
+    })
+}
+
+/// Every question has the same answer before and after samples leave the head, whatever came: values,
+/// nothing obtained, an unsure clock, two rounds of one instant, columns added at noon.
+pub async fn questions_do_not_see_where_samples_are_kept(store: &impl Samples) -> Result<()> {
+    let mut school = School::new(store, 1, 60).await?;
+    let mut records = Vec::new();
+    for minute in 0..1_440 {
+        if minute == 720 {
+            let series = NewSeries {
+                target: school.group.columns[0].target,
+                metric: RTT,
+                instance: 9,
+                label: "autre".to_owned(),
+                detail: Detail::Full,
+            };
+            store.add_series(school.site, vec![series]).await?;
+            school.group = the_group(store, school.site).await?;
+        }
+        let t_ms = MIDNIGHT_MS + minute * MINUTE_MS + minute * 13 % 20;
+        let seq = records.len() as u64 + 1;
+        records.push(school.round(seq, t_ms, cells(minute)));
+        if minute == 100 {
+            let mut twice = cells(minute);
+            twice[GAUGE] = Some(1);
+            records.push(school.round(seq + 1, t_ms, twice));
+        }
+    }
+    records[300].time = ServerTime::Unsure(records[300].time.ms());
+    keep(store, records).await?;
+    let added = school.group.columns.iter().find(|s| s.instance == 9).expect("the new column").id;
+
+    let before = answers(store, &school, DAY).await?;
+    let gauge = &before.samples[GAUGE];
+    assert_eq!((gauge.samples.len(), gauge.unsure), (1_441, 1));
+    let twice: Vec<_> = gauge.samples[100..102].iter().map(|s| s.value).collect();
+    assert_eq!(twice, [cells(100)[GAUGE], Some(1)], "rounds of one instant keep their order");
+    assert_eq!(gauge.samples[3].value, None, "polled and not obtained");
+    let late = store.read(school.site, vec![added], DAY).await?;
+    assert_eq!(late[0].samples.len(), 720, "a column is absent before it was added");
+    assert!(late[0].samples.iter().all(|sample| sample.value.is_none()));
+
+    let report = upkeep(store, DAY.to_ms + 2 * HOUR_MS).await?;
+    assert_eq!((report.blocks, report.head_rows, report.damaged), (1, 1_441, 0));
+    assert_eq!(store.figures().await?.head_records, 0);
+    answers(store, &school, DAY).await?.expect(&before);
+    assert_eq!(store.read(school.site, vec![added], DAY).await?, late);
+    // Any part of it, too.
+    let part = Span { from_ms: DAY.from_ms + 4_000_000, to_ms: DAY.from_ms + 9_000_001 };
+    let ids = vec![school.series(GAUGE), added, school.series(COUNTER), school.series(GAUGE)];
+    let found = store.read(school.site, ids, part).await?;
+    let inside = |s: &&Sample| (part.from_ms..part.to_ms).contains(&s.t_ms);
+    for (data, whole) in found.iter().zip([GAUGE, usize::MAX, COUNTER, GAUGE]) {
+        let whole = before.samples.get(whole).map(|data| data.samples.as_slice());
+        let expected: Vec<Sample> = whole.unwrap_or(&[]).iter().filter(inside).copied().collect();
+        assert_eq!(data.samples, expected);
+    }
+    Ok(())
+}
+
+/// What comes late joins its day, and the buckets at both sides of midnight: the answers are those of
+/// a site where all came in time.
+pub async fn late_records_join_their_day(store: &impl Samples) -> Result<()> {
+    let on_time = School::new(store, 1, 60).await?;
+    let late = School::new(store, 2, 60).await?;
+    let both = Span { from_ms: DAY.from_ms, to_ms: DAY.to_ms + DAY_MS };
+    let rounds = |school: &School, wanted: &dyn Fn(i64) -> bool| -> Vec<IncomingRecord> {
+        (0..2_880)
+            .filter(|minute| wanted(*minute))
+            .map(|minute| {
+                let t_ms = MIDNIGHT_MS + minute * MINUTE_MS + 31_000;
+                school.round(minute.unsigned_abs() + 1, t_ms, cells(minute))
+            })
+            .collect()
+    };
+    keep(store, rounds(&on_time, &|_| true)).await?;
+    // The second day first, then the middle of the first, then the rest.
+    keep(store, rounds(&late, &|minute| minute >= 1_450)).await?;
+    let mut now_ms = both.to_ms + 2 * HOUR_MS;
+    upkeep(store, now_ms).await?;
+    keep(store, rounds(&late, &|minute| (600..700).contains(&minute))).await?;
+    let early = answers(store, &late, both).await? == answers(store, &on_time, both).await?;
+    assert!(!early, "something is still missing");
+    now_ms += HOUR_MS;
+    upkeep(store, now_ms).await?;
+    let rest = |minute: i64| minute < 1_450 && !(600..700).contains(&minute);
+    keep(store, rounds(&late, &rest)).await?;
+    // At once, from head and blocks together, and after the day was made again.
+    for _ in 0..2 {
+        answers(store, &late, DAY).await?.expect(&answers(store, &on_time, DAY).await?);
+        now_ms += HOUR_MS;
+        upkeep(store, now_ms).await?;
+    }
+    answers(store, &late, both).await?.expect(&answers(store, &on_time, both).await?);
+    assert_eq!(store.figures().await?.head_records, 0);
+    Ok(())
+}
+
+/// A rate is never computed over a restart of the device, a discontinuity of the interface, or a gap
+/// of more than three periods; what remains unknown is told by the coverage.
+pub async fn no_rate_is_computed_over_a_restart_or_a_gap(store: &impl Samples) -> Result<()> {
+    let school = School::new(store, 1, 60).await?;
+    let counter = |minute: i64| Some(1_000_000 + minute * 6_000);
+    let mut records = Vec::new();
+    for minute in 0..60_i64 {
+        // A restart between 7 and 8, a discontinuity between 21 and 22, silence from 31 to 36, nothing
+        // obtained at 41 and 42, all on a counter that seems to grow evenly.
+        if (31..=36).contains(&minute) {
+            continue;
+        }
+        let uptime = Some(if minute < 8 { 900_000 + minute } else { minute });
+        let mark = Some(i64::from(minute >= 22));
+        let value = counter(minute).filter(|_| !(41..=42).contains(&minute));
+        let t_ms = MIDNIGHT_MS + minute * MINUTE_MS;
+        let seq = minute.unsigned_abs() + 1;
+        records.push(school.round(seq, t_ms, [value, uptime, mark, None, counter(minute)]));
+    }
+    keep(store, records).await?;
+    for _ in 0..2 {
+        let id = school.series(COUNTER);
+        let buckets = store.buckets(school.site, id, DAY, Step::FiveMinutes).await?;
+        let covered: Vec<u32> = buckets.iter().map(|b| b.covered_ms / 60_000).collect();
+        // Of the bucket of the silence no rate is known: it is absent.
+        assert_eq!(covered, [5, 4, 5, 5, 4, 5, 3, 5, 5, 5, 4]);
+        assert!(buckets.iter().all(|b| (b.mean - 100.0).abs() < 1e-9), "{buckets:?}");
+        let access = store.buckets(school.site, school.series(ACCESS), DAY, Step::Hour).await?;
+        // Its interface has no clock of its own: the restart and the silence count.
+        assert_eq!(access.iter().map(|b| b.covered_ms).sum::<u32>(), (59 - 1 - 7) * 60_000);
+        let none = store.buckets(school.site, school.series(GAUGE), DAY, Step::Day).await?;
+        assert_eq!(none, [], "nothing obtained is no bucket");
+        upkeep(store, DAY.to_ms + 2 * HOUR_MS).await?;
+    }
+    Ok(())
+}
+
+/// The vector of the domain: 8,640 five-minute values, the i-th being i, have the 95th percentile
+/// 8,208; and the buckets that end outside of a span do not count.
+pub async fn percentiles_are_of_nearest_rank(store: &impl Samples) -> Result<()> {
+    let school = School::new(store, 1, 300).await?;
+    let records = (1..=8_640).map(|i| {
+        let t_ms = MIDNIGHT_MS + (i - 1) * 300_000 + 7;
+        school.round(i.unsigned_abs(), t_ms, [None, None, None, Some(i), None])
+    });
+    keep(store, records.collect()).await?;
+    let month = Span { from_ms: MIDNIGHT_MS, to_ms: MIDNIGHT_MS + 30 * DAY_MS };
+    let asked = vec![(school.site, school.series(GAUGE)), (school.site, school.series(COUNTER))];
+    for _ in 0..2 {
+        let found = store.percentiles(asked.clone(), EdgeSpec { span: month, p: 0.95 }).await?;
+        assert_eq!(found, [Some((8_208.0, 8_640)), None]);
+        let odd = Span { from_ms: MIDNIGHT_MS + 1, to_ms: MIDNIGHT_MS + 3 * 300_000 - 1 };
+        let found = store.percentiles(asked.clone(), EdgeSpec { span: odd, p: 1.0 }).await?;
+        assert_eq!(found, [Some((2.0, 1)), None]);
+        upkeep(store, month.to_ms + 2 * HOUR_MS).await?;
+    }
+    Ok(())
+}
+
+/// Samples, five-minute, hourly and daily buckets are deleted each in its time; a percentile then
+/// comes from what is left, within 2 %.
+pub async fn each_detail_is_kept_for_its_time(store: &impl Samples) -> Result<()> {
+    let school = School::new(store, 1, 60).await?;
+    let records = (0..1_440).map(|minute| {
+        let t_ms = MIDNIGHT_MS + minute * MINUTE_MS;
+        school.round(minute.unsigned_abs() + 1, t_ms, cells(minute))
+    });
+    keep(store, records.collect()).await?;
+    let fresh = answers(store, &school, DAY).await?;
+    let (id, access) = (school.series(COUNTER), school.series(ACCESS));
+    // Days after the measure; whether samples, five-minute, hourly, daily buckets remain.
+    let ages = [
+        (1, [true, true, true, true]),
+        (20, [false, true, true, true]),
+        (400, [false, false, true, true]),
+        (1_200, [false, false, false, true]),
+        (3_700, [false, false, false, false]),
+    ];
+    for (days, kept) in ages {
+        upkeep(store, DAY.to_ms + days * DAY_MS).await?;
+        let samples = !store.read(school.site, vec![id], DAY).await?[0].samples.is_empty();
+        let mut found = vec![samples];
+        for (step, before) in [Step::FiveMinutes, Step::Hour, Step::Day].into_iter().zip(0..) {
+            let buckets = store.buckets(school.site, id, DAY, step).await?;
+            assert!(buckets.is_empty() || buckets == fresh.buckets[before], "{days} days");
+            found.push(!buckets.is_empty());
+        }
+        assert_eq!(found, kept, "after {days} days");
+        let asked = vec![(school.site, id), (school.site, access)];
+        let found = store.percentiles(asked, EdgeSpec { span: DAY, p: 0.95 }).await?;
+        for (found, exact) in found.iter().zip([COUNTER, ACCESS].map(|c| fresh.percentiles[c])) {
+            let (exact, n) = exact.expect("a percentile of a whole day");
+            match found {
+                None => assert_eq!(days, 3_700, "a percentile is known as long as any bucket"),
+                Some((value, found_n)) => {
+                    assert!(
+                        (value / exact - 1.0).abs() < 0.02,
+                        "{days} days: {value}, not {exact}"
+                    );
+                    assert_eq!(*found_n, n);
+                }
+            }
+        }
+        if days == 20 {
+            // Too late to be merged: it must not replace what the day's samples said.
+            let late = school.round(2_000, MIDNIGHT_MS + 5, [Some(0); 5]);
+            keep(store, vec![late]).await?;
+            let report = upkeep(store, DAY.to_ms + days * DAY_MS + HOUR_MS).await?;
+            assert_eq!((report.blocks, report.expired, report.head_rows), (0, 1, 1));
+        }
+    }
+    Ok(())
 }

@@ -21,8 +21,9 @@ pub(crate) const DAY_MS: i64 = 86_400_000;
 pub(crate) const MAX_ROWS: usize = 1 << 19;
 /// Most series in one part.
 const MAX_PART_SERIES: usize = 1 << 16;
-/// A part is closed once it holds this many bytes: a few overflow pages, read for one series.
-const PART_BYTES: usize = 32 << 10;
+/// A part is closed once it holds this many bytes: some overflow pages, read for one series. Its first
+/// page is half empty on average.
+const PART_BYTES: usize = 64 << 10;
 
 const TIMES: &str = "time column";
 const PART: &str = "column block";
@@ -220,14 +221,14 @@ mod tests {
         for series in 0..100 {
             parts
                 .push(series * 3, |out| {
-                    out.resize(out.len() + 1_000, u8::try_from(series).unwrap());
+                    out.resize(out.len() + 2_000, u8::try_from(series).unwrap());
                     Ok(())
                 })
                 .unwrap();
         }
         let parts = parts.finish();
         assert_eq!(parts.iter().map(|p| p.0).collect::<Vec<_>>(), [0, 99, 198, 297]);
-        assert_eq!(item(&parts[1].1, 102).unwrap(), Some(&[34_u8; 1_000][..]));
+        assert_eq!(item(&parts[1].1, 102).unwrap(), Some(&[34_u8; 2_000][..]));
         assert_eq!(item(&parts[1].1, 103).unwrap(), None);
         assert_eq!(items(&parts[3].1).unwrap().count(), 1);
     }

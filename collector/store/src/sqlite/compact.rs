@@ -58,7 +58,7 @@ const MAX_CELLS: usize = 4_000_000;
 /// Pages given back to the file system in one transaction: some 20 ms.
 const VACUUM_PAGES: u32 = 2_000;
 /// Free pages that are not worth moving others about for.
-const FREE_PAGES: i64 = 256;
+const FREE_PAGES: i64 = 8;
 
 const ACTION: &str = "compact samples";
 

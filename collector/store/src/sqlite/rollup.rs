@@ -61,6 +61,21 @@ fn extreme(kind: Kind, stored: i64) -> i64 {
     }
 }
 
+/// What is expected of a bucket's last value: for counters the one before and the growth, which is
+/// what it is unless something was missed.
+fn expected_last(kind: Kind, before: i64, sum: i64) -> i64 {
+    match kind {
+        Kind::Counter => before.wrapping_add(sum),
+        Kind::Gauge | Kind::State => before,
+    }
+}
+
+/// The last value as it is stored: what it is off the expected one.
+fn stored_last(rolls: &[Roll], i: usize, kind: Kind) -> i64 {
+    let before = i.checked_sub(1).map_or(0, |i| rolls[i].last);
+    rolls[i].last.wrapping_sub(expected_last(kind, before, rolls[i].sum))
+}
+
 /// What a mean divides by: milliseconds known of a counter, values of anything else.
 fn weight(kind: Kind, roll: &Roll) -> i64 {
     match kind {
@@ -108,11 +123,8 @@ pub(crate) fn encode_fine(
         &column(rolls, |r| stored_extreme(kind, r.max).wrapping_sub(stored_extreme(kind, r.min))),
         Shape::Any,
     )?;
-    let last = match kind {
-        Kind::Counter => Shape::Counter,
-        Kind::Gauge | Kind::State => Shape::Any,
-    };
-    add(out, &column(rolls, |r| r.last), last)
+    let lasts: Vec<i64> = (0..rolls.len()).map(|i| stored_last(rolls, i, kind)).collect();
+    add(out, &lasts, Shape::Any)
 }
 
 /// Buffers for decoding many items.
@@ -186,7 +198,9 @@ pub(crate) fn decode_fine(item: &[u8], day_ms: i64) -> Result<(Kind, Vec<Roll>)>
     if !rest.rest().is_empty() {
         return Err(rest.damage());
     }
+    let mut last = 0;
     let rolls = (0..n).map(|i| {
+        last = expected_last(kind, last, scratch.sums[i]).wrapping_add(lasts[i]);
         let (weight, other) = (small(scratch.weights[i]), small(others[i]));
         let (covered_ms, count) = match kind {
             Kind::Counter => (weight, other),
@@ -199,7 +213,7 @@ pub(crate) fn decode_fine(item: &[u8], day_ms: i64) -> Result<(Kind, Vec<Roll>)>
             sum: scratch.sums[i],
             min: extreme(kind, mins[i]),
             max: extreme(kind, mins[i].wrapping_add(spreads[i])),
-            last: lasts[i],
+            last,
         }
     });
     Ok((kind, rolls.collect()))

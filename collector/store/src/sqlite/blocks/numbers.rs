@@ -1,8 +1,9 @@
 //! Integers of one column as bytes: the smallest of a constant, runs, plain differences and `pco`.
 
 use pco::{
-    ChunkConfig, DeltaSpec, ModeSpec,
-    standalone::{simple_compress, simple_decompress_into},
+    ChunkConfig, DeltaSpec, ModeSpec, PagingSpec,
+    errors::PcoResult,
+    wrapped::{FileCompressor, FileDecompressor},
 };
 
 use super::bytes::{Reader, damaged, put, put_signed};
@@ -101,12 +102,31 @@ fn put_pco(values: &[i64], shape: Shape, out: &mut Vec<u8>) -> Result<()> {
     let config = ChunkConfig::default()
         .with_compression_level(LEVEL)
         .with_mode_spec(ModeSpec::Classic)
-        .with_delta_spec(delta);
-    let bytes = simple_compress(values, &config)
-        .map_err(|e| StoreError::Failed { action: "compress samples", source: Box::new(e) })?;
+        .with_delta_spec(delta)
+        .with_paging_spec(PagingSpec::EqualPagesUpTo(values.len()));
     out.push(PCO);
-    out.extend_from_slice(&bytes);
+    write_pco(values, &config, out)
+        .map_err(|e| StoreError::Failed { action: "compress samples", source: Box::new(e) })
+}
+
+/// One chunk of one page. The number of values is known from elsewhere, so the wrapped format does,
+/// which is a dozen bytes shorter than the standalone one.
+fn write_pco(values: &[i64], config: &ChunkConfig, out: &mut Vec<u8>) -> PcoResult<()> {
+    let file = FileCompressor::default();
+    file.write_header(&mut *out)?;
+    let mut chunk = file.chunk_compressor(values, config)?;
+    chunk.write_meta(&mut *out)?;
+    chunk.write_page(0, &mut *out)?;
     Ok(())
+}
+
+/// Reads as many values as `out` is long; whether that was all there is.
+fn read_pco(bytes: &[u8], out: &mut [i64]) -> PcoResult<bool> {
+    let (file, rest) = FileDecompressor::new(bytes)?;
+    let (mut chunk, rest) = file.chunk_decompressor(rest)?;
+    let mut page = chunk.page_decompressor(rest, out.len())?;
+    let progress = page.read(out)?;
+    Ok(progress.n_processed == out.len() && progress.finished && page.into_src().is_empty())
 }
 
 /// Reads `n` values into `out`, whose content is replaced. All bytes must be used.
@@ -138,12 +158,9 @@ pub(crate) fn decode(bytes: &[u8], n: usize, what: &'static str, out: &mut Vec<i
         }
         PCO => {
             out.resize(n, 0);
-            let progress =
-                simple_decompress_into(reader.rest(), out).map_err(|_| reader.damage())?;
-            return if progress.n_processed == n && progress.finished {
-                Ok(())
-            } else {
-                Err(reader.damage())
+            return match read_pco(reader.rest(), out) {
+                Ok(true) => Ok(()),
+                Ok(false) | Err(_) => Err(reader.damage()),
             };
         }
         _ => return Err(reader.damage()),

@@ -257,9 +257,7 @@ pub(super) fn latest(
     let mut answer: Vec<Option<Sample>> = vec![None; series.len()];
     for (key, members) in by_group(conn, site, series)? {
         let mut found = latest_of_head(conn, shelf, key, &members)?;
-        if found.iter().any(Option::is_none) {
-            latest_of_block(conn, key, &members, &mut found)?;
-        }
+        latest_of_block(conn, key, &members, &mut found)?;
         for ((_, place), sample) in members.iter().zip(found) {
             let known = answer[*place].map(|sample| sample.t_ms);
             if sample.is_some_and(|sample| known.is_none_or(|known| sample.t_ms > known)) {
@@ -306,6 +304,8 @@ fn latest_of_head(
     Ok(found)
 }
 
+/// Puts what the group's last block has in the place of what is missing or older: the head may hold
+/// nothing but records that came late.
 fn latest_of_block(
     conn: &Connection,
     key: GroupKey,
@@ -313,22 +313,26 @@ fn latest_of_block(
     found: &mut [Option<Sample>],
 ) -> Result<()> {
     let fail = failed("read the newest samples");
+    let oldest = found.iter().map(|sample| sample.map_or(i64::MIN, |sample| sample.t_ms)).min();
     let newest: Option<(i64, Vec<u8>)> = conn
         .prepare_cached(
-            "SELECT day, times FROM block_time WHERE site = ?1 AND grp = ?2
+            "SELECT day, times FROM block_time WHERE site = ?1 AND grp = ?2 AND day >= ?3
              ORDER BY day DESC LIMIT 1",
         )
         .and_then(|mut find| {
-            find.query_row(params![key.site.0, key.grp.0], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()
+            let day = day_of(oldest.unwrap_or(i64::MIN));
+            find.query_row(params![key.site.0, key.grp.0, day], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()
         })
         .map_err(&fail)?;
     let Some((day, times)) = newest else { return Ok(()) };
     let times = Times::decode(&times)?.t_ms;
     let ids: Vec<i64> = members.iter().map(|m| m.0).collect();
     let columns = block_columns(conn, key, day, &ids, times.len())?;
-    for (slot, column) in found.iter_mut().zip(&columns).filter(|(slot, _)| slot.is_none()) {
-        *slot = times
+    for (slot, column) in found.iter_mut().zip(&columns) {
+        let last = times
             .iter()
             .zip(column.iter())
             .filter(|(_, (state, _))| *state != State::Absent)
@@ -337,6 +341,10 @@ fn latest_of_block(
                 t_ms,
                 value: (state == State::Value).then_some(value),
             });
+        let newer = |last: &Sample| slot.is_none_or(|known| last.t_ms > known.t_ms);
+        if let Some(last) = last.filter(newer) {
+            *slot = Some(last);
+        }
     }
     Ok(())
 }

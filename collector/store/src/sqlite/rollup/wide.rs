@@ -8,7 +8,7 @@ use super::{
         numbers::{self, Shape},
         put, put_bytes, put_signed,
     },
-    extreme, kind_code, kind_of, small, stored_extreme,
+    expected_last, extreme, kind_code, kind_of, small, stored_extreme, stored_last,
 };
 use crate::Result;
 
@@ -52,11 +52,12 @@ pub(crate) fn encode(all: &[Wide], day_ms: i64, step_ms: i64) -> Result<Vec<u8>>
         let roll = &one.rolls[i];
         stored_extreme(one.kind, roll.max).wrapping_sub(stored_extreme(one.kind, roll.min))
     })?;
-    // The last value beside the bucket before's: small for what moves little or grows.
-    add(&|one, i| {
-        let before = i.checked_sub(1).map_or(0, |i| one.rolls[i].last);
-        one.rolls[i].last.wrapping_sub(before)
-    })?;
+    add(&|one, i| if i == 0 { 0 } else { stored_last(&one.rolls, i, one.kind) })?;
+    let firsts = all.iter().filter(|one| !one.rolls.is_empty());
+    let firsts: Vec<i64> = firsts.map(|one| stored_last(&one.rolls, 0, one.kind)).collect();
+    bytes.clear();
+    numbers::encode(&firsts, Shape::Any, &mut bytes)?;
+    put_bytes(&mut out, &bytes);
     Ok(out)
 }
 
@@ -81,13 +82,19 @@ pub(crate) fn decode(
         index.push((series, kind, total..total + rolls));
         total += rolls;
     }
-    let mut next = || {
+    let mut next = |n: usize| {
         let mut values = Vec::new();
-        numbers::decode(reader.bytes()?, total, WHAT, &mut values)?;
+        numbers::decode(reader.bytes()?, n, WHAT, &mut values)?;
         Ok::<_, crate::StoreError>(values)
     };
-    let (slots, counts, covered, sums) = (next()?, next()?, next()?, next()?);
-    let (mins, spreads, lasts) = (next()?, next()?, next()?);
+    let (slots, counts, covered, sums) = (next(total)?, next(total)?, next(total)?, next(total)?);
+    let (mins, spreads, mut lasts) = (next(total)?, next(total)?, next(total)?);
+    // The first one of each series stands apart: it is as large as the counter.
+    let starts: Vec<usize> =
+        index.iter().filter(|one| !one.2.is_empty()).map(|one| one.2.start).collect();
+    for (start, first) in starts.iter().zip(next(starts.len())?) {
+        lasts[*start] = first;
+    }
     if !reader.rest().is_empty() || slots.iter().any(|slot| !(0..per_day).contains(slot)) {
         return Err(reader.damage());
     }
@@ -97,7 +104,7 @@ pub(crate) fn decode(
             let mut last = 0_i64;
             let rolls = range
                 .map(|i| {
-                    last = last.wrapping_add(lasts[i]);
+                    last = expected_last(kind, last, sums[i]).wrapping_add(lasts[i]);
                     Roll {
                         from_ms: day_ms + slots[i] * step_ms,
                         count: small(counts[i]),
