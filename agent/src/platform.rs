@@ -103,9 +103,11 @@ pub fn has_route(address: IpAddr) -> bool {
 
 /// Whether `address` is one of this machine's: the kernel answers for its own addresses from
 /// themselves (RFC 6724, rule 1, and as Linux does for IPv4). Nothing is sent.
-#[must_use]
-pub fn is_own(address: IpAddr) -> bool {
-    source_towards(address).is_ok_and(|source| source == address)
+///
+/// # Errors
+/// When the kernel does not tell: it has no route, or this process no descriptor left.
+pub fn is_own(address: IpAddr) -> io::Result<bool> {
+    source_towards(address).map(|source| source == address)
 }
 
 /// The address from which this machine would speak to `address`.
