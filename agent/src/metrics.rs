@@ -315,7 +315,12 @@ mod tests {
         assert_eq!(names.len(), unique.len());
         assert!(page.contains("vigie_agent_uplink_connected 0\n"), "{page}");
         assert!(page.contains("vigie_agent_spool_bytes{lane=\"1\"} 0\n"), "{page}");
-        for name in ["spool_oldest_age_seconds NaN", "spool_commit_seconds_total 0"] {
+        for name in [
+            "spool_oldest_age_seconds NaN",
+            "spool_fill_ratios NaN",
+            "spool_full_in_seconds NaN",
+            "spool_commit_seconds_total 0",
+        ] {
             assert!(page.contains(&format!("vigie_agent_{name}")), "{name} in {page}");
         }
         assert!(page.ends_with("# EOF\n"));

@@ -21,6 +21,7 @@
 mod caps;
 mod epochs;
 mod events;
+mod fill;
 pub mod format;
 mod lane;
 mod losses;
@@ -39,6 +40,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::clock::Clock;
 
+pub use fill::Fill;
 pub use format::check_segment;
 pub use proto::v1::Range;
 pub use store::{OpenDisk, Spool};
@@ -297,6 +299,9 @@ pub struct SpoolStatus {
     /// Age of the oldest record that the collector has not acknowledged, at the last look of
     /// [`worker`]; 0 for none, `None` before the first look. Nanoseconds.
     pub oldest_age_ns: Option<u64>,
+    /// How full it was at the last look of [`worker`]; `None` before the first, and without a usable
+    /// directory.
+    pub fill: Option<Fill>,
     /// Figures.
     pub counters: Counters,
 }

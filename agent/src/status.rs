@@ -88,12 +88,20 @@ fn running(page: &str) -> String {
         "Plan",
         &format!("version {}, {} groupes", whole("plan_version"), whole("plan_groups")),
     );
+    let known = |name: &str| get(name).filter(|number| number.is_finite());
+    let fill = match (known("spool_fill_ratios"), known("spool_full_in_seconds")) {
+        (None, _) => "remplissage inconnu".to_owned(),
+        (Some(share), None) => format!("rempli à {:.0} %", share * 100.0),
+        (Some(share), Some(seconds)) => {
+            format!("rempli à {:.0} %, plein dans {} à ce rythme", share * 100.0, about(seconds))
+        }
+    };
     let degraded = if get("spool_degraded") == Some(1.0) { ", DISQUE EN PANNE" } else { "" };
     line(
         &mut out,
         "Spool",
         &format!(
-            "{}, {} enregistrements à envoyer, {} perdus{degraded}",
+            "{}, {fill}, {} enregistrements à envoyer, {} perdus{degraded}",
             mib("spool_bytes"),
             whole("spool_unacknowledged"),
             whole("spool_evicted_records_total"),
@@ -113,10 +121,22 @@ fn running(page: &str) -> String {
     out
 }
 
+/// A duration in the largest unit of which there are two, rounded down.
+fn about(seconds: f64) -> String {
+    match seconds / 3_600.0 {
+        hours if hours >= 48.0 => format!("{:.0} jours", (hours / 24.0).floor()),
+        hours if hours >= 2.0 => format!("{:.0} h", hours.floor()),
+        hours => format!("{:.0} min", (hours * 60.0).floor()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{metrics::Metrics, spool::SpoolStatus};
+    use crate::{
+        metrics::Metrics,
+        spool::{Fill, SpoolStatus},
+    };
 
     #[test]
     fn the_screen_reads_the_page_that_the_agent_serves() {
@@ -137,6 +157,24 @@ mod tests {
         let screen = running(&Metrics::new().page(&SpoolStatus::default()));
         assert!(screen.contains(" 0 tours manqués"), "{screen}");
         assert!(!screen.contains('?'), "{screen}");
+    }
+
+    #[test]
+    fn a_spool_that_fills_up_says_how_far_and_how_soon() {
+        let screen = |full_in_ns| {
+            let fill = Fill { held_bytes: 42, cap_bytes: 100, full_in_ns };
+            let status = SpoolStatus { fill: Some(fill), ..SpoolStatus::default() };
+            running(&Metrics::new().page(&status))
+        };
+        let hours = |hours: u64| Some(hours * 3_600_000_000_000);
+        assert!(screen(None).contains("Mio, rempli à 42 %, 0 enreg"), "{}", screen(None));
+        for (full_in, text) in [(hours(1), "60 min"), (hours(47), "47 h"), (hours(73), "3 jours")] {
+            let screen = screen(full_in);
+            let text = format!("rempli à 42 %, plein dans {text} à ce rythme,");
+            assert!(screen.contains(&text), "{screen}");
+        }
+        let unknown = running(&Metrics::new().page(&SpoolStatus::default()));
+        assert!(unknown.contains("remplissage inconnu"), "{unknown}");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) struct SpoolFigures {
     bytes: Family<Lane, Whole>,
     unacknowledged: Family<Lane, Whole>,
     oldest_age: Real,
+    fill: Real,
+    full_in: Real,
     degraded: Whole,
     appended: Counter,
     durable_records: Counter,
@@ -48,6 +50,10 @@ impl SpoolFigures {
         r.register("spool_unacknowledged", waiting, self.unacknowledged.clone());
         let oldest = "Age of the oldest record not acknowledged, looked at every 10 s; 0 for none";
         r.register_with_unit("spool_oldest_age", oldest, Unit::Seconds, self.oldest_age.clone());
+        let fill = "Share of the cap that is taken, 0 to 1, looked at every 10 s; NaN: not known";
+        r.register_with_unit("spool_fill", fill, Unit::Ratios, self.fill.clone());
+        let full = "Time until the spool is full, by its growth; NaN: not known, or not growing";
+        r.register_with_unit("spool_full_in", full, Unit::Seconds, self.full_in.clone());
         let degraded = "1 while records are kept in memory only";
         r.register("spool_degraded", degraded, self.degraded.clone());
         r.register("spool_appended_records", "Records appended", self.appended.clone());
@@ -86,6 +92,9 @@ impl SpoolFigures {
         }
         let from = &spool.counters;
         self.oldest_age.set(spool.oldest_age_ns.map_or(f64::NAN, seconds));
+        self.fill.set(spool.fill.map_or(f64::NAN, |fill| fill.share()));
+        let full_in = spool.fill.and_then(|fill| fill.full_in_ns);
+        self.full_in.set(full_in.map_or(f64::NAN, seconds));
         self.degraded.set(spool.degraded.into());
         self.last_commit.set(seconds(from.last_commit_ns));
         self.commit_time.inner().store(seconds(from.commit_ns).to_bits(), Relaxed);
@@ -110,12 +119,19 @@ impl SpoolFigures {
 
 #[cfg(test)]
 mod tests {
-    use crate::{metrics::Metrics, spool::SpoolStatus};
+    use crate::{
+        metrics::Metrics,
+        spool::{Fill, SpoolStatus},
+    };
 
     #[test]
     fn what_the_spool_counts_is_shown_as_counters() {
-        let mut status =
-            SpoolStatus { oldest_age_ns: Some(2_500_000_000), ..SpoolStatus::default() };
+        let fill = Fill { held_bytes: 3, cap_bytes: 4, full_in_ns: Some(90_000_000_000) };
+        let mut status = SpoolStatus {
+            oldest_age_ns: Some(2_500_000_000),
+            fill: Some(fill),
+            ..SpoolStatus::default()
+        };
         status.counters.appended_records = 7;
         status.counters.durable_records = 5;
         status.counters.commit_ns = 1_250_000_000;
@@ -125,6 +141,8 @@ mod tests {
         let page = metrics.page(&status);
         for line in [
             "spool_oldest_age_seconds 2.5",
+            "spool_fill_ratios 0.75",
+            "spool_full_in_seconds 90.0",
             "spool_appended_records_total 7",
             "spool_durable_records_total 5",
             "spool_commit_seconds_total 1.25",

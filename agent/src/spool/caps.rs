@@ -119,7 +119,7 @@ impl Spool {
         });
     }
 
-    /// Keeps the caps and the host's free space. To be called every few seconds.
+    /// Keeps the caps and the host's free space, and warns before they are reached. To be called every few seconds.
     pub fn maintain(&mut self) {
         let mut since_commit = 0;
         while self.over_cap(0) && self.evict_one() {
@@ -132,6 +132,7 @@ impl Spool {
         if since_commit > 0 {
             self.commit();
         }
+        self.watch_fill();
     }
 
     /// Evicts until `bytes` more fit under the caps and beside the reserve.
@@ -164,13 +165,16 @@ impl Spool {
     }
 
     fn over_reserve(&self, more: u64) -> bool {
-        let Some(Ok(Space { free, total })) = self.disk.as_deref().map(super::vfs::Vfs::space)
-        else {
+        let Some(Ok(space)) = self.disk.as_deref().map(super::vfs::Vfs::space) else {
             return false;
         };
+        space.free < self.reserve_of(space).saturating_add(more)
+    }
+
+    /// Bytes that stay free for the host.
+    pub(super) fn reserve_of(&self, space: Space) -> u64 {
         let reserve = self.config.reserve;
-        let keep = reserve.bytes.max(total / 100 * reserve.percent);
-        free < keep.saturating_add(more)
+        reserve.bytes.max(space.total / 100 * reserve.percent)
     }
 
     /// Removes one segment: one that the collector has, else the oldest of the lane that is too

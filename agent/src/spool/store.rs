@@ -16,6 +16,7 @@ use proto::{
 use super::{
     AppendError, Committed, Counters, LANES, LIVE, LaneStatus, Moment, NewRecord, OpenError,
     RETRY_AFTER, RING_BYTES, Recovery, SLOW_SYNC, SpoolConfig, SpoolStatus, events,
+    fill::FillWatch,
     format::{self, FLAG_ZSTD, HEADER_LEN, Header, RecordHead},
     lane::{Active, Dropped, Epoch, Lane, Pending, Segment},
     losses::Losses,
@@ -80,6 +81,7 @@ pub struct Spool {
     pub(super) cursors: VecDeque<Cursor>,
     pub(super) counters: Counters,
     pub(super) oldest_age_ns: Option<u64>,
+    pub(super) fill: FillWatch,
     /// Boot clock before which the failed disk is left alone.
     degraded_until_ns: Option<u64>,
     zip: Option<zstd::bulk::Compressor<'static>>,
@@ -137,6 +139,7 @@ impl Spool {
             cursors: VecDeque::new(),
             counters: Counters::default(),
             oldest_age_ns: None,
+            fill: FillWatch::default(),
             degraded_until_ns: None,
             zip,
             scratch: Vec::new(),
@@ -584,7 +587,8 @@ impl Spool {
             counters.evicted_samples += mark.evicted_samples;
         }
         let (lanes, degraded) = (self.lanes(), self.is_degraded());
-        SpoolStatus { lanes, degraded, oldest_age_ns: self.oldest_age_ns, counters }
+        let (oldest_age_ns, fill) = (self.oldest_age_ns, self.fill.now);
+        SpoolStatus { lanes, degraded, oldest_age_ns, fill, counters }
     }
 
     pub(super) fn now(&self) -> Moment {

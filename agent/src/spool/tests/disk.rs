@@ -125,6 +125,65 @@ fn another_program_filling_the_disk_takes_our_share_down_to_the_reserve() {
 }
 
 #[test]
+fn what_the_collector_has_not_fills_the_spool_and_what_it_has_does_not() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.spool().status().fill, None, "not looked at yet");
+    let look = |bench: &mut Bench| {
+        bench.clock.advance(Duration::from_mins(1));
+        bench.spool().maintain();
+        bench.spool().status().fill.unwrap()
+    };
+    // The lane takes 32 segments; up to the first eviction no share is reached twice.
+    let mut before = look(&mut bench);
+    assert_eq!((before.held_bytes, before.full_in_ns), (0, None));
+    let mut id = 0;
+    while bench.spool().status().counters.evicted_records == 0 {
+        bench.fill(1, id..id + 20);
+        id += 20;
+        let fill = look(&mut bench);
+        assert_eq!(fill.cap_bytes, 64 << 10);
+        assert!(fill.held_bytes > before.held_bytes || fill.share() > 0.95, "{fill:?}");
+        assert!(id < 100 || fill.full_in_ns.is_some() || fill.share() > 0.95, "{fill:?}");
+        before = fill;
+    }
+    assert!(before.share() > 0.95, "{before:?} when the first is evicted");
+    let epoch = current(bench.spool(), 1);
+    for status in bench.spool().lanes() {
+        // Only what was handed to the uplink can be acknowledged.
+        all(bench.spool(), status.lane);
+        let done = bench.spool().acked(status.lane, status.epoch, status.next_seq - 1, &[]);
+        assert_eq!(done, AckOutcome::Applied);
+    }
+    let fill = look(&mut bench);
+    assert!(fill.share() < 0.05, "{fill:?}");
+    assert_eq!(fill.full_in_ns, None);
+    // Records that are acknowledged as they come leave it as empty as it is.
+    for id in id..id + 200 {
+        let (_, seq) = bench.append(1, id);
+        bench.spool().commit();
+        bench.ids(1);
+        assert_eq!(bench.spool().acked(1, epoch, seq, &[]), AckOutcome::Applied);
+    }
+    assert!(look(&mut bench).share() < 0.05);
+}
+
+#[test]
+fn a_disk_that_fills_up_brings_the_cap_down_and_no_disk_has_none() {
+    let mut bench = Bench::new();
+    bench.fill(1, 0..100);
+    bench.spool().maintain();
+    let free = bench.spool().status().fill.unwrap();
+    bench.disk.set_capacity(Some(free.held_bytes + 3 * SEGMENT));
+    bench.spool().maintain();
+    let tight = bench.spool().status().fill.unwrap();
+    assert!(tight.cap_bytes < free.held_bytes + 4 * SEGMENT, "{tight:?} of {free:?}");
+    assert!(tight.share() > free.share());
+    bench.spool().disk = None;
+    bench.spool().maintain();
+    assert_eq!(bench.spool().status().fill, None);
+}
+
+#[test]
 fn a_read_error_costs_only_what_cannot_be_read() {
     let mut bench = Bench::new();
     bench.fill(1, 0..60);
