@@ -74,7 +74,7 @@ pub async fn run(
     let (state_tx, plan_state) = watch::channel(PlanState::default());
     let (plans, offers) = mpsc::channel(PLAN_QUEUE);
     let store = PlanStore::new(&config.data_dir);
-    let desk = Desk::new(store, runner, state_tx, Arc::clone(&metrics));
+    let desk = Desk::new(store, runner, state_tx, Arc::clone(&metrics), config.limits.memory_bytes);
     let (around_tx, surroundings) = watch::channel(None);
     let references = desk.references();
     let around = around::Watcher {

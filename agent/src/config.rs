@@ -76,6 +76,8 @@ pub struct Limits {
     pub packets_per_s: u32,
     /// SNMP devices asked at one time.
     pub snmp_devices: usize,
+    /// Resident memory beyond which a new plan is given up, in bytes.
+    pub memory_bytes: u64,
     /// Longest first wait before a connection is tried again; it doubles up to 5 minutes.
     pub reconnect: Duration,
 }
@@ -102,6 +104,8 @@ impl Default for Limits {
             upload_bytes_per_s: Some(UPLOAD_BYTES_PER_S),
             packets_per_s: 200,
             snmp_devices: 64,
+            // `MemoryHigh` of the service.
+            memory_bytes: 96 * MIB,
             reconnect: Duration::from_secs(1),
         }
     }
@@ -139,6 +143,7 @@ struct RawLimits {
     upload_kbit_per_s: Option<Spanned<i64>>,
     packets_per_s: Option<Spanned<i64>>,
     snmp_devices: Option<Spanned<i64>>,
+    memory_mib: Option<Spanned<i64>>,
     reconnect_ms: Option<Spanned<i64>>,
 }
 
@@ -298,6 +303,8 @@ impl Checker {
             snmp_devices: number(&raw.snmp_devices, 1..513, "devices")
                 .and_then(|n| usize::try_from(n).ok())
                 .unwrap_or(defaults.snmp_devices),
+            memory_bytes: number(&raw.memory_mib, 32..65_537, "MiB")
+                .map_or(defaults.memory_bytes, mib),
             reconnect: number(&raw.reconnect_ms, 10..300_001, "ms")
                 .map_or(defaults.reconnect, Duration::from_millis),
         }

@@ -1,15 +1,19 @@
 //! Where plans arrive: checked, tried out, kept when they prove themselves.
+//!
+//! A plan proves itself by [`probation`]: two minutes and a cycle of its groups, with the collector
+//! in reach at their end, without too much memory and without too many rounds missed for overload.
+//! One that does not is given up for the last that did.
 
-use std::{sync::Arc, time::Duration};
+mod probation;
+
+use std::sync::Arc;
 
 use proto::v1;
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
+use self::probation::{Health, Probation, Verdict};
 use super::plans::{PlanStore, PlanStoreError};
 use crate::{metrics::Metrics, schedule::runner::Runner, uplink::PlanState, wire};
-
-/// A plan under which the agent lived this long is a good one.
-const PROBATION: Duration = Duration::from_mins(2);
 
 /// The plan in force and the one before it.
 pub struct Desk {
@@ -19,8 +23,12 @@ pub struct Desk {
     references: watch::Sender<Vec<String>>,
     metrics: Arc<Metrics>,
     current: Option<v1::Config>,
-    on_probation_until: Option<Instant>,
-    given_up: Option<u64>,
+    on_probation: Option<Probation>,
+    /// Version of a plan that is not tried again, and why.
+    given_up: Option<(u64, String)>,
+    /// Memory that a plan may make the agent use, bytes.
+    memory_limit: u64,
+    health: fn(&Metrics) -> Health,
 }
 
 fn status(version: u64, outcome: Result<(), String>) -> v1::ConfigStatus {
@@ -35,6 +43,7 @@ impl Desk {
         runner: Runner,
         state: watch::Sender<PlanState>,
         metrics: Arc<Metrics>,
+        memory_limit: u64,
     ) -> Self {
         let mut desk = Self {
             store,
@@ -43,8 +52,10 @@ impl Desk {
             references: watch::channel(Vec::new()).0,
             metrics,
             current: None,
-            on_probation_until: None,
+            on_probation: None,
             given_up: None,
+            memory_limit,
+            health: Health::now,
         };
         let kept = match desk.store.load() {
             Ok(kept) => kept,
@@ -53,10 +64,12 @@ impl Desk {
                 return desk;
             }
         };
-        desk.given_up = kept.given_up;
+        let died = "the agent died again and again with this configuration";
+        desk.given_up = kept.given_up.map(|version| (version, died.to_owned()));
         if let Some(config) = kept.next {
+            let before = (desk.health)(&desk.metrics);
             match desk.swap(&config) {
-                Ok(()) => desk.on_probation_until = Some(Instant::now() + PROBATION),
+                Ok(()) => desk.begin_probation(&config, before),
                 Err(reason) => {
                     desk.refuse(config.version, reason);
                     desk.store.forget_next().unwrap_or_else(|error| tell(&error));
@@ -68,8 +81,7 @@ impl Desk {
         {
             desk.refuse(config.version, reason);
         }
-        if let Some(version) = desk.given_up {
-            let reason = "the agent died again and again with this configuration".to_owned();
+        if let Some((version, reason)) = desk.given_up.clone() {
             desk.refuse(version, reason);
         }
         desk
@@ -88,8 +100,8 @@ impl Desk {
             self.report(version, Ok(()));
             return;
         }
-        if self.given_up == Some(version) {
-            self.refuse(version, "the agent died again and again with it".to_owned());
+        if let Some((_, reason)) = self.given_up.as_ref().filter(|(given, _)| *given == version) {
+            self.refuse(version, reason.clone());
             return;
         }
         // Before the swap, so that a plan that kills the agent at once is known at its next start.
@@ -98,14 +110,15 @@ impl Desk {
             return;
         }
         self.store.try_out(config).unwrap_or_else(|error| tell(&error));
+        let before = (self.health)(&self.metrics);
         match self.swap(config) {
             Ok(()) => {
-                self.on_probation_until = Some(Instant::now() + PROBATION);
+                self.begin_probation(config, before);
                 self.report(version, Ok(()));
             }
             Err(reason) => {
                 // The file may hold the plan in force, when that was on probation itself.
-                let undone = match (&self.current, self.on_probation_until) {
+                let undone = match (&self.current, self.on_probation) {
                     (Some(current), Some(_)) => self.store.try_out(current),
                     (Some(_) | None, _) => self.store.forget_next(),
                 };
@@ -130,6 +143,27 @@ impl Desk {
         Ok(())
     }
 
+    fn begin_probation(&mut self, config: &v1::Config, before: Health) {
+        self.on_probation = Some(Probation::begin(config, before, self.memory_limit));
+    }
+
+    /// Gives up the plan on probation for the last-known-good one. Without one, nothing is measured:
+    /// the school's machine comes first.
+    fn give_up(&mut self, reason: String) {
+        self.on_probation = None;
+        let Some(failed) = self.current.take() else { return };
+        self.store.forget_next().unwrap_or_else(|error| tell(&error));
+        self.given_up = Some((failed.version, reason.clone()));
+        let good = self.store.good();
+        let (instead, has_good) = (good.clone().unwrap_or_default(), good.is_some());
+        match self.swap(&instead) {
+            Ok(()) if has_good => {}
+            Ok(()) => self.current = None,
+            Err(reason) => self.refuse(instead.version, reason),
+        }
+        self.refuse(failed.version, reason);
+    }
+
     fn refuse(&self, version: u64, reason: String) {
         self.metrics.plans_refused.inc();
         tracing::warn!(version, reason, "the plan is refused");
@@ -140,19 +174,25 @@ impl Desk {
         self.state.send_modify(|state| state.report = Some(status(version, outcome)));
     }
 
-    /// Now and then: declares what was missed, and keeps a plan that proved itself.
+    /// Now and then: declares what was missed, keeps a plan that proved itself, and gives up one that
+    /// did not.
     pub fn care(&mut self) {
         self.runner.declare();
-        if self.on_probation_until.is_some_and(|until| until <= Instant::now()) {
-            self.on_probation_until = None;
-            self.store.promote().unwrap_or_else(|error| tell(&error));
+        let Some(probation) = self.on_probation else { return };
+        match probation.judge((self.health)(&self.metrics)) {
+            Verdict::Wait => {}
+            Verdict::Good => {
+                self.on_probation = None;
+                self.store.promote().unwrap_or_else(|error| tell(&error));
+            }
+            Verdict::Failed(reason) => self.give_up(reason),
         }
     }
 
     /// Stops measuring. A stop during a plan's probation is not the plan's fault.
     pub async fn stop(&mut self) {
         self.runner.stop().await;
-        if let (Some(_), Some(current)) = (self.on_probation_until, &self.current) {
+        if let (Some(_), Some(current)) = (self.on_probation, &self.current) {
             self.store.try_out(current).unwrap_or_else(|error| tell(&error));
         }
     }

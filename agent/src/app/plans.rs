@@ -59,7 +59,7 @@ impl PlanStore {
     /// Reads what is there, at the start of the process. Damaged files count as absent: the
     /// collector sends the plan again.
     pub fn load(&self) -> Result<Kept, PlanStoreError> {
-        let mut kept = Kept { good: read(&self.good).map(|(config, _)| config), ..Kept::default() };
+        let mut kept = Kept { good: self.good(), ..Kept::default() };
         if let Some((config, tries)) = read(&self.next) {
             if tries < MAX_TRIES {
                 write(&self.next, &config, tries + 1)?;
@@ -70,6 +70,12 @@ impl PlanStore {
             }
         }
         Ok(kept)
+    }
+
+    /// The last-known-good plan.
+    #[must_use]
+    pub fn good(&self) -> Option<v1::Config> {
+        read(&self.good).map(|(config, _)| config)
     }
 
     /// Keeps `config` as last-known-good at once.

@@ -34,6 +34,7 @@ fn each_key_is_read() {
         upload_kbit_per_s = 800
         packets_per_s = 1000
         snmp_devices = 8
+        memory_mib = 48
         reconnect_ms = 50
         "#,
     )
@@ -54,6 +55,7 @@ fn each_key_is_read() {
             upload_bytes_per_s: Some(100_000),
             packets_per_s: 1000,
             snmp_devices: 8,
+            memory_bytes: 48 << 20,
             reconnect: Duration::from_millis(50),
         }
     );
@@ -102,7 +104,8 @@ fn a_metrics_address_without_port_is_told() {
 fn every_limit_is_told_with_its_range() {
     insta::assert_snapshot!(faults(
         "[limits]\nspool_events_mib = 7\nspool_samples_mib = 1048577\ncommit_interval_ms = 99\n\
-         upload_kbit_per_s = 0\npackets_per_s = 100001\nsnmp_devices = 513\nreconnect_ms = 9\n"
+         upload_kbit_per_s = 0\npackets_per_s = 100001\nsnmp_devices = 513\nreconnect_ms = 9\n\
+         memory_mib = 31\n"
     ));
 }
 
