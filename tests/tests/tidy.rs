@@ -39,6 +39,74 @@ fn sources(folders: &[&str]) -> Vec<(String, String)> {
 
 const PRODUCT: &[&str] = &["proto/src", "agent/src", "collector"];
 
+/// The text without its test modules; anything else that only tests see stays. `rustfmt` writes the
+/// end of a module alone on a line, as far to the right as its start.
+fn without_test_modules(text: &str) -> String {
+    let mut code = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line.trim_start() != "#[cfg(test)]" {
+            code.extend([line, "\n"]);
+            continue;
+        }
+        // Up to the item that the attributes belong to.
+        let mut attributes = vec![line];
+        while let Some(next) = lines.next_if(|next| !is_item(next)) {
+            attributes.push(next);
+        }
+        let is_module = |item: &&str| {
+            let words = item.split_whitespace().find(|word| !word.starts_with("pub"));
+            words == Some("mod")
+        };
+        match lines.next_if(is_module) {
+            Some(module) if module.ends_with('{') => {
+                let indent = module.len() - module.trim_start().len();
+                let end = format!("{}}}", " ".repeat(indent));
+                assert!(lines.any(|line| line == end), "a module without end: {module}");
+            }
+            Some(_) => {}
+            None => attributes.iter().for_each(|line| code.extend([*line, "\n"])),
+        }
+    }
+    code
+}
+
+/// True for the first line of an item, false for attributes and comments before it.
+fn is_item(line: &str) -> bool {
+    let first = line.split([' ', '(']).find(|word| !word.is_empty()).unwrap_or_default();
+    matches!(
+        first,
+        "pub"
+            | "mod"
+            | "use"
+            | "fn"
+            | "async"
+            | "const"
+            | "static"
+            | "struct"
+            | "enum"
+            | "trait"
+            | "impl"
+            | "type"
+            | "macro_rules!"
+            | "let"
+    )
+}
+
+#[test]
+fn only_test_modules_are_passed_over() {
+    let text = "a();\n#[cfg(test)]\nfn b() {}\nmod m {\n    #[cfg(test)]\n    #[expect(\n        x,\n    )]\n    \
+                pub(crate) mod tests {\n        c();\n        if d {\n        }\n    }\n    e();\n}\n\
+                #[cfg(test)]\nmod tests;\n#[cfg(test)]\npub use f::g;\nh();\n";
+    let code = without_test_modules(text);
+    for kept in ["a();", "fn b()", "mod m {", "e();", "use f::g", "h();"] {
+        assert!(code.contains(kept), "{kept} was passed over:\n{code}");
+    }
+    for skipped in ["c();", "if d", "mod tests"] {
+        assert!(!code.contains(skipped), "{skipped} is left:\n{code}");
+    }
+}
+
 /// Asserts that a text occurs only where it may.
 fn only(folders: &[&str], needles: &[&str], may: impl Fn(&str) -> bool) {
     let mut wrong = Vec::new();
@@ -46,8 +114,7 @@ fn only(folders: &[&str], needles: &[&str], may: impl Fn(&str) -> bool) {
         if may(&path) || path.contains("/tests") || path.contains("/benches/") {
             continue;
         }
-        // Test modules stand at the end of a file.
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let code = without_test_modules(&text);
         for needle in needles.iter().filter(|needle| code.contains(**needle)) {
             wrong.push(format!("{path}: {needle}"));
         }
@@ -98,6 +165,21 @@ fn the_domain_is_pure() {
 fn only_the_backends_contain_sql() {
     let sql = ["SELECT ", "INSERT INTO", "DELETE FROM", "CREATE TABLE", "PRAGMA "];
     only(PRODUCT, &sql, |path| path.starts_with("collector/store/src/sqlite"));
+}
+
+#[test]
+fn generated_messages_stay_where_they_come_in_and_go_out() {
+    // The collector's other modules see the domain's values only, which `wire` makes of messages.
+    let doors = ["app.rs", "enrol.rs", "session.rs", "session/", "ingest.rs", "wire.rs"];
+    only(&["collector"], &["v1::"], |path| {
+        let inside = path.strip_prefix("collector/src/").unwrap_or_default();
+        doors.iter().any(|door| {
+            if door.ends_with('/') { inside.starts_with(door) } else { inside == *door }
+        })
+    });
+    // What an agent is to measure is read in one place.
+    let plans = ["v1::Group", "v1::Column", "v1::group", "group::Probe"];
+    only(&["agent/src"], &plans, |path| path == "agent/src/wire.rs");
 }
 
 #[test]
