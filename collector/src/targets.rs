@@ -2,8 +2,9 @@
 //!
 //! The rungs of a site's ladder (host, gateways, operator hops, resolvers, the collector, references)
 //! follow what the agent reports and what is configured: a gateway that it no longer has is retired,
-//! history kept. The store knows which targets are rungs; everything else is the operators'. Series come of inventories, within bounds, and only here: nothing that
-//! an agent sends makes a series by itself.
+//! history kept, and what operators put behind it moves behind its successor. The store knows which
+//! targets are rungs; everything else is the operators'. Series come of inventories, within bounds,
+//! and only here: nothing that an agent sends makes a series by itself.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -164,10 +165,28 @@ impl Targets {
             };
             ids.push(id);
         }
-        let present: HashSet<TargetId> = ids.into_iter().flatten().collect();
+        let standing: Vec<(Role, TargetId)> =
+            rungs.iter().zip(ids).filter_map(|(rung, id)| Some((rung.role, id?))).collect();
+        let mut gone: HashSet<TargetId> =
+            known.iter().filter(|target| !target.active).map(|target| target.id).collect();
+        // One that was withdrawn and is seen again stands again.
+        for (_, id) in &standing {
+            gone.remove(id);
+        }
         for target in known.iter().filter(|target| target.active && owned.contains(&target.id)) {
-            if seen.tells_of(target.spec.role) && !present.contains(&target.id) {
+            let present = standing.iter().any(|(_, id)| *id == target.id);
+            if seen.tells_of(target.spec.role) && !present {
                 self.store.retire_target(target.id).await?;
+                gone.insert(target.id);
+                changed = true;
+            }
+        }
+        // What operators put behind a rung that has gone stands behind the one in its place.
+        for target in known.iter().filter(|target| target.active && !owned.contains(&target.id)) {
+            if target.spec.parent.is_some_and(|parent| gone.contains(&parent)) {
+                let parent = ladder::heir(target, &known, &gone, &standing);
+                let spec = TargetSpec { parent, ..target.spec.clone() };
+                self.store.upsert_target(spec, Vec::new()).await?;
                 changed = true;
             }
         }

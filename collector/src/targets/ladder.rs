@@ -1,11 +1,11 @@
 //! The ladder of a site: from the agent's own machine outwards, so that a fault shows on which
 //! rung it is.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use domain::{
     id::{SiteId, TargetId},
-    target::{Method, Role, TargetSpec},
+    target::{Method, Role, Target, TargetSpec},
 };
 
 use crate::config::References;
@@ -195,6 +195,30 @@ pub(super) fn rungs(seen: &Seen, references: &References, collector: &str) -> Ve
         parent: outside,
     }));
     rungs
+}
+
+/// What an operator's target stands behind once its parent is among those `gone`: the nearest router
+/// now `standing` (in ladder order) of the parent's role, which any way through the old one passes
+/// too; else what the parent itself stood behind; else nothing. Never itself, nor a target behind it.
+pub(super) fn heir(
+    target: &Target,
+    known: &[Target],
+    gone: &HashSet<TargetId>,
+    standing: &[(Role, TargetId)],
+) -> Option<TargetId> {
+    let find = |id: Option<TargetId>| known.iter().find(|known| Some(known.id) == id);
+    let up = |from: Option<TargetId>| {
+        std::iter::successors(find(from), |below| find(below.spec.parent)).take(known.len())
+    };
+    let heir = up(target.spec.parent).find_map(|parent| {
+        let role = parent.spec.role;
+        if !gone.contains(&parent.id) {
+            return Some(parent.id);
+        }
+        let router = matches!(role, Role::Gateway | Role::Hop);
+        standing.iter().find(|(other, _)| router && *other == role).map(|(_, id)| *id)
+    });
+    heir.filter(|id| *id != target.id && up(Some(*id)).all(|above| above.id != target.id))
 }
 
 /// Whether a resolver is certainly not of the school's network: one with a private address may be

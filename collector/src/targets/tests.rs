@@ -2,6 +2,7 @@ use std::{str::FromStr as _, time::Duration};
 
 use domain::{
     site::{SiteFacts, SiteKind, Zone},
+    target::Community,
     uai::Uai,
 };
 use store::{SampleOptions, SiteStore as _, TargetStore as _, sqlite::SqliteStore};
@@ -126,6 +127,62 @@ async fn the_configuration_withdraws_its_references_and_no_operators_target() {
         assert!(shown.contains(kept), "{kept} is not in\n{shown}");
     }
     assert!(!shown.contains("203.0.113.1 "), "{shown}");
+}
+
+#[tokio::test]
+async fn what_operators_put_behind_a_rung_follows_its_successor() {
+    let house = House::new();
+    let site = house.site(999_001).await;
+    let targets = house.targets(References::default());
+    targets.ladder(site, &seen(&["192.0.2.1"], &["198.51.100.1"])).await.unwrap();
+    let id = async |address: &str| {
+        let known = house.store.targets(Some(site)).await.unwrap();
+        known.iter().find(|target| target.spec.address == address).map(|target| target.id)
+    };
+    let add = async |address: &str, method: Method, parent: Option<TargetId>| {
+        let spec = TargetSpec {
+            site,
+            role: Role::Equipment,
+            name: format!("commutateur {address}"),
+            address: address.to_owned(),
+            method,
+            period_s: 60,
+            parent,
+        };
+        targets.add(spec).await.unwrap()
+    };
+    let snmp = Method::SnmpV2c { community: Community::new("s3cret") };
+    let core = add("192.0.2.10", snmp, id("192.0.2.1").await).await;
+    let echo = Method::Icmp { count: 5 };
+    add("192.0.2.11", echo.clone(), Some(core.id)).await;
+    add("198.51.100.9", echo.clone(), id("198.51.100.1").await).await;
+    // The gateway to come, which is a machine of the school until then.
+    add("192.0.2.254", echo, id("192.0.2.1").await).await;
+    let columns = house.store.groups(site).await.unwrap().1.len();
+
+    targets.ladder(site, &seen(&["192.0.2.253"], &["198.51.100.2"])).await.unwrap();
+    let shown = house.shown(site).await;
+    for expected in [
+        "equipment 192.0.2.10 behind 192.0.2.253",
+        "equipment 192.0.2.11 behind 192.0.2.10",
+        "equipment 198.51.100.9 behind 198.51.100.2",
+        "equipment 192.0.2.254 behind 192.0.2.253",
+    ] {
+        assert!(shown.contains(&expected.to_owned()), "{expected} is not in {shown:#?}");
+    }
+    // It keeps its group, its series and its secret, and stays the operator's.
+    let known = house.store.targets(Some(site)).await.unwrap();
+    let moved = known.iter().find(|target| target.id == core.id).unwrap();
+    assert_eq!((moved.group, &moved.spec.method), (core.group, &core.spec.method));
+    assert!(!house.store.rungs(site).await.unwrap().contains(&core.id));
+    assert_eq!(house.store.groups(site).await.unwrap().1.len(), columns);
+
+    // No target stands behind itself, and none behind a withdrawn one.
+    targets.ladder(site, &seen(&["192.0.2.254"], &["198.51.100.2"])).await.unwrap();
+    let shown = house.shown(site).await;
+    assert!(shown.contains(&"equipment 192.0.2.254 behind nothing".to_owned()), "{shown:#?}");
+    assert!(shown.contains(&"equipment 192.0.2.10 behind 192.0.2.254".to_owned()), "{shown:#?}");
+    assert!(shown.iter().all(|line| !line.ends_with("retired")), "{shown:#?}");
 }
 
 #[tokio::test]
