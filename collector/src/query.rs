@@ -3,7 +3,8 @@
 //!
 //! Answers are plain documents: what they serialize to is the API's JSON. Each carries the time it
 //! was made and its coverage: how many sites were heard, how much of a stretch was measured. What
-//! was not measured is `null`, never zero; a site that is not heard is `unknown`, never up or down.
+//! was not measured is `null`, never zero; a site that is not heard, or whose agent measured nothing
+//! but its own machine, is `unknown`, never up or down.
 
 pub mod agents;
 pub mod contractors;
@@ -116,6 +117,10 @@ pub struct SiteCoverage {
     pub sites: usize,
     /// Those whose agent was heard within [`Self::window_s`].
     pub heard: usize,
+    /// Those of them with a fresh measure of their network, not of the agent's own machine alone;
+    /// absent from answers that do not judge sites.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured: Option<usize>,
     /// Seconds that count as heard.
     pub window_s: i64,
 }

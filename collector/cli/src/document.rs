@@ -14,6 +14,7 @@ pub(crate) fn read<T: DeserializeOwned>(body: &str) -> Result<T, Failure> {
 pub(crate) struct SiteCoverage {
     pub(crate) sites: u64,
     pub(crate) heard: u64,
+    pub(crate) measured: Option<u64>,
     pub(crate) window_s: i64,
 }
 

@@ -159,14 +159,20 @@ impl Scribe {
     fn coverage(&self, at: &str, coverage: &SiteCoverage) -> String {
         let minutes = coverage.window_s / 60;
         let (heard, sites, at) = (coverage.heard, coverage.sites, self.instant(at));
+        // Heard is not measured: an agent that reaches nothing still hears its own machine.
+        let measured = coverage.measured.map_or_else(String::new, |measured| {
+            format!("{} {measured}, ", self.t("mesurés :", "measured:"))
+        });
         match self.language {
             Language::French => {
                 format!(
-                    "sites entendus ces {minutes} dernières minutes : {heard} sur {sites}, le {at}\n"
+                    "sites entendus ces {minutes} dernières minutes : {heard} sur {sites}, {measured}le {at}\n"
                 )
             }
             Language::English => {
-                format!("sites heard in the last {minutes} minutes: {heard} of {sites}, at {at}\n")
+                format!(
+                    "sites heard in the last {minutes} minutes: {heard} of {sites}, {measured}at {at}\n"
+                )
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Health of targets, rungs of the ladder and sites, from what was last heard of them.
 //!
 //! Unknown is never down and never up: a site whose agent is silent is unknown, and so is a target
-//! that was not asked lately. Down needs the evaluator's verdict, an open incident.
+//! that was not asked lately. Down needs the evaluator's verdict, an open incident. The agent's own
+//! machine answers itself whatever becomes of the network: alone it makes no site up.
 
 use jiff::SignedDuration;
 
@@ -45,7 +46,7 @@ impl TargetHealth {
 /// Health of a rung of the ladder, or of a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Health {
-    /// All that is known is well, and something is known.
+    /// All that is known is well, and something is known; of a site, something of its network.
     Up,
     /// Part of it fails.
     Degraded,
@@ -143,7 +144,17 @@ pub fn rung(targets: &[TargetHealth]) -> Health {
     }
 }
 
-/// Health of a site from its rungs and the number of its open incidents.
+/// True when something of a site's network was measured: a target that is not the agent's own
+/// machine has a fresh outcome, good or bad.
+#[must_use]
+pub fn is_measured(rungs: &[(Role, Health)], heard: bool) -> bool {
+    let network =
+        |(role, health): &(Role, Health)| *role != Role::Host && *health != Health::Unknown;
+    heard && rungs.iter().any(network)
+}
+
+/// Health of a site from its rungs and the number of its open incidents. A site of which nothing is
+/// wrong and nothing [is measured](is_measured) is unknown.
 #[must_use]
 pub fn site(rungs: &[(Role, Health)], heard: bool, open_incidents: usize) -> Health {
     let known = || rungs.iter().filter(|(_, health)| *health != Health::Unknown);
@@ -154,8 +165,10 @@ pub fn site(rungs: &[(Role, Health)], heard: bool, open_incidents: usize) -> Hea
         Health::Down
     } else if open_incidents > 0 || known().any(|(_, health)| *health != Health::Up) {
         Health::Degraded
-    } else {
+    } else if is_measured(rungs, heard) {
         Health::Up
+    } else {
+        Health::Unknown
     }
 }
 
@@ -238,6 +251,22 @@ mod tests {
         assert_eq!(site(&[], true, 0), Health::Unknown);
         assert_eq!(site(&all_up, true, 0), Health::Up);
         assert_eq!(site(&all_up, true, 1), Health::Degraded);
+    }
+
+    #[test]
+    fn an_agent_that_hears_only_itself_makes_no_site_up() {
+        let host = (Role::Host, Health::Up);
+        for rungs in [&[host][..], &[host, (Role::Gateway, Health::Unknown)]] {
+            assert!(!is_measured(rungs, true), "{rungs:?}");
+            assert_eq!(site(rungs, true, 0), Health::Unknown, "{rungs:?}");
+            // A fault that is known stays one.
+            assert_eq!(site(rungs, true, 1), Health::Degraded, "{rungs:?}");
+        }
+        for role in Role::ALL.iter().filter(|role| **role != Role::Host) {
+            assert_eq!(site(&[host, (*role, Health::Up)], true, 0), Health::Up, "{role:?}");
+            assert!(is_measured(&[host, (*role, Health::Down)], true), "{role:?}");
+            assert!(!is_measured(&[host, (*role, Health::Up)], false), "{role:?}");
+        }
     }
 
     #[test]

@@ -37,7 +37,9 @@ impl<T: Row> Table for List<T> {
 }
 
 fn heard(coverage: SiteCoverage) -> String {
-    format!("{} of {} sites heard in {} s", coverage.heard, coverage.sites, coverage.window_s)
+    let SiteCoverage { sites, heard, measured, window_s } = coverage;
+    let measured = measured.map(|measured| format!(", {measured} measured")).unwrap_or_default();
+    format!("{heard} of {sites} sites heard in {window_s} s{measured}")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "numbers and references are passed alike")]

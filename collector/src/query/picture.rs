@@ -71,12 +71,24 @@ pub(super) fn coverage<'a>(
         all += 1;
         told += usize::from(heard.contains(&site.id));
     }
-    SiteCoverage { sites: all, heard: told, window_s: HEARD_WITHIN_S }
+    SiteCoverage { sites: all, heard: told, measured: None, window_s: HEARD_WITHIN_S }
+}
+
+/// Coverage of an answer that judges all of some sites.
+pub(super) fn judged<'a>(
+    sites: impl IntoIterator<Item = &'a Site>,
+    heard: &HashSet<SiteId>,
+    pictures: &[SitePicture],
+) -> SiteCoverage {
+    let measured = pictures.iter().filter(|picture| picture.measured).count();
+    SiteCoverage { measured: Some(measured), ..coverage(sites, heard) }
 }
 
 /// One site with the health of its targets.
 pub(super) struct SitePicture {
     pub(super) health: Health,
+    /// Something of its network was measured lately.
+    pub(super) measured: bool,
     pub(super) rungs: Vec<(Role, Health)>,
     /// Active targets with their health and newest round.
     pub(super) targets: Vec<(Target, TargetHealth, Option<Round>)>,
@@ -167,7 +179,13 @@ pub(super) async fn site(
             (!on_rung.is_empty()).then(|| (*role, health::rung(&on_rung)))
         })
         .collect();
-    Ok(SitePicture { health: health::site(&rungs, heard, open.len()), rungs, targets, open })
+    Ok(SitePicture {
+        health: health::site(&rungs, heard, open.len()),
+        measured: health::is_measured(&rungs, heard),
+        rungs,
+        targets,
+        open,
+    })
 }
 
 /// The newest round of each target.

@@ -190,8 +190,8 @@ pub async fn sites(
     let open = picture::open_incidents(sources, None).await?;
     let mut sites = sources.store.sites().await?;
     sites.retain(|site| filter.lot.is_none() || site.facts.lot == filter.lot);
-    let coverage = picture::coverage(&sites, &heard);
     let pictures = pictures(sources, &sites, &heard, open).await?;
+    let coverage = picture::judged(&sites, &heard, &pictures);
     let mut last: HashMap<SiteId, Time> = HashMap::new();
     for known in &agents {
         if let Some(seen) = known.last_seen() {
@@ -261,7 +261,7 @@ pub async fn site(sources: Sources<'_>, uai: &str) -> Result<SiteDetail> {
         .collect();
     Ok(SiteDetail {
         at: Time(sources.now),
-        coverage: picture::coverage([&site], &heard),
+        coverage: picture::judged([&site], &heard, std::slice::from_ref(&picture)),
         site: (&site).into(),
         state: picture.health.code(),
         last_heard: agents.iter().filter_map(picture::Known::last_seen).max(),

@@ -22,10 +22,11 @@ pub struct Status {
     pub outbox: Outbox,
 }
 
-/// Sites by state. A site without a heard agent is unknown, never up nor down.
+/// Sites by state. A site without a heard agent is unknown, never up nor down; so is one whose agent
+/// measured nothing but its own machine, unless an incident is open there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct SiteCounts {
-    /// All that is known is well.
+    /// All that is known is well, and something of the network is known.
     pub up: usize,
     /// Part of it fails.
     pub degraded: usize,
@@ -99,9 +100,10 @@ pub async fn status(sources: Sources<'_>) -> Result<Status> {
     open.values().flatten().for_each(|incident| open_incidents.count(incident.kind));
 
     let all = sources.store.sites().await?;
-    let coverage = picture::coverage(&all, &heard);
+    let pictures = sites::pictures(sources, &all, &heard, open).await?;
+    let coverage = picture::judged(&all, &heard, &pictures);
     let mut counts = SiteCounts::default();
-    for picture in sites::pictures(sources, &all, &heard, open).await? {
+    for picture in &pictures {
         counts.count(picture.health);
     }
 

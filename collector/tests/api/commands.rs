@@ -52,7 +52,9 @@ async fn a_first_day_is_typed_without_a_file_to_edit() {
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.out.contains("unknown 1"), "{}", said.out);
     assert!(
-        said.out.ends_with("sites heard in the last 5 minutes: 0 of 1, at 2026-11-23 15:00:00\n"),
+        said.out.ends_with(
+            "sites heard in the last 5 minutes: 0 of 1, measured: 0, at 2026-11-23 15:00:00\n"
+        ),
         "{}",
         said.out
     );

@@ -78,7 +78,7 @@ async fn csv_is_had_by_header_or_key_and_numbers_stay_numbers() {
     let row = answer.body.lines().nth(1).unwrap();
     assert!(row.starts_with("0999001W,'=1+1,college,A,,'-2,,-12.5,45,unknown,"), "{row}");
     assert!(answer.body.contains("\r\n"));
-    assert_eq!(answer.headers["vigie-coverage"], "0 of 1 sites heard in 300 s");
+    assert_eq!(answer.headers["vigie-coverage"], "0 of 1 sites heard in 300 s, 0 measured");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What is said of sites: silence is unknown, and down needs an incident.
 
-use domain::{id::TargetId, incident::IncidentKind};
+use collector::targets::Seen;
+use domain::{id::TargetId, incident::IncidentKind, target::Role};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -27,12 +28,13 @@ async fn counts(house: &House) -> Value {
 async fn a_silent_site_is_unknown_and_coverage_says_so() {
     let house = House::new().await;
     let empty = house.read("/status").await;
-    assert_eq!(empty["coverage"], json!({"sites": 0, "heard": 0, "window_s": 300}));
+    assert_eq!(empty["coverage"], json!({"sites": 0, "heard": 0, "measured": 0, "window_s": 300}));
     let (heard, ..) = heard_site(&house, 1).await;
     let silent = house.site(2).await;
 
     let status = house.read("/status").await;
-    assert_eq!(status["coverage"], json!({"sites": 2, "heard": 1, "window_s": 300}));
+    let coverage = json!({"sites": 2, "heard": 1, "measured": 1, "window_s": 300});
+    assert_eq!(status["coverage"], coverage);
     assert_eq!(status["sites"], json!({"up": 1, "degraded": 0, "down": 0, "unknown": 1}));
     let sites = house.read("/sites").await;
     let states: Vec<_> =
@@ -61,6 +63,37 @@ async fn an_agent_that_is_heard_but_measures_nothing_makes_no_site_up() {
     let uai = house.site(1).await;
     house.agent(&uai, "srv").await;
     assert_eq!(counts(&house).await["unknown"], 1);
+}
+
+#[tokio::test]
+async fn an_agent_that_measures_only_its_own_machine_makes_no_site_up() {
+    let house = House::new().await;
+    let uai = house.site(1).await;
+    let mut agent = house.agent(&uai, "srv").await;
+    let seen = Seen::new(&["192.0.2.1".to_owned()], &[], &[]);
+    house.app.context.targets.ladder(agent.site, &seen).await.unwrap();
+    let targets = house.store().targets(Some(agent.site)).await.unwrap();
+    let of = |role| targets.iter().find(|target| target.spec.role == role).unwrap().id.0;
+    house.measure(&mut agent, of(Role::Host), &[20], |_, _| Some(1)).await;
+
+    let status = house.read("/status").await;
+    assert_eq!(status["sites"], json!({"up": 0, "degraded": 0, "down": 0, "unknown": 1}));
+    assert_eq!(status["coverage"]["heard"], 1);
+    assert_eq!(status["coverage"]["measured"], 0);
+    let detail = house.read(&format!("/sites/{uai}")).await;
+    assert_eq!(
+        (&detail["state"], &detail["ladder"][0]["state"]),
+        (&json!("unknown"), &json!("up"))
+    );
+    let said = house.vigie(&["site", "show", &uai]).await;
+    let told = said.out.contains(": inconnu\n") && said.out.contains("mesurés : 0,");
+    assert!(told && said.code == 1, "{said:?}");
+    let said = house.vigie(&["status", "--lang", "en"]).await;
+    assert!(said.out.contains("measured: 0,") && said.code == 1, "{said:?}");
+
+    house.measure(&mut agent, of(Role::Gateway), &[5], |_, _| Some(0)).await;
+    let status = house.read("/status").await;
+    assert_eq!((&status["sites"]["up"], &status["coverage"]["measured"]), (&json!(1), &json!(1)));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ fn french(view: View, body: &str) -> String {
     format!("{}[{}]", shown.text, shown.code)
 }
 
-const STATUS: &str = r#"{"at":"2026-11-23T13:44:00Z","coverage":{"sites":5000,"heard":4988,"window_s":300},
+const STATUS: &str = r#"{"at":"2026-11-23T13:44:00Z","coverage":{"sites":5000,"heard":4988,"measured":4985,"window_s":300},
     "sites":{"up":4980,"degraded":7,"down":1,"unknown":12},
     "agents":{"active":4999,"connected":4988,"revoked":2},
     "open_incidents":{"total":3,"target_down":1,"agent_silent":2,"threshold":0},
@@ -66,7 +66,7 @@ fn sites_fit_a_hundred_columns_whatever_their_names() {
         )
     };
     let body = format!(
-        r#"{{"at":"2026-11-23T13:44:00Z","coverage":{{"sites":3,"heard":2,"window_s":300}},
+        r#"{{"at":"2026-11-23T13:44:00Z","coverage":{{"sites":3,"heard":2,"measured":1,"window_s":300}},
         "items":[{},{},{}],"next":null}}"#,
         site("Collège J. Moulin", "up", r#""2026-11-23T13:43:58Z""#),
         site("\\u001b[2J\\u202eeslaf\\u0007", "degraded", r#""2026-11-23T13:40:58Z""#),
@@ -78,7 +78,7 @@ fn sites_fit_a_hundred_columns_whatever_their_names() {
 #[test]
 fn a_site_is_told_from_its_host_outwards() {
     let body = format!(
-        r#"{{"at":"2026-11-23T13:44:00Z","coverage":{{"sites":1,"heard":1,"window_s":300}},
+        r#"{{"at":"2026-11-23T13:44:00Z","coverage":{{"sites":1,"heard":1,"measured":1,"window_s":300}},
         "site":{SITE}}},"state":"down","last_heard":"2026-11-23T13:43:58Z",
         "ladder":[{{"role":"host","state":"up","targets":{{"up":1,"failing":0,"unreachable":0,"down":0,"unknown":0}}}},
                   {{"role":"hop","state":"down","targets":{{"up":0,"failing":0,"unreachable":0,"down":1,"unknown":1}}}}],
