@@ -23,6 +23,13 @@ pub struct Reason {
     pub reason: &'static str,
 }
 
+/// A state that something is in: a closed list of the collector's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct State {
+    /// The word.
+    pub state: &'static str,
+}
+
 /// Every figure. Cheap to update; encoded when asked for.
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -76,6 +83,12 @@ pub struct Metrics {
     pub store_queue: Gauge,
     /// Longest commit since the start, seconds.
     pub commit_max_seconds: Gauge<f64, AtomicU64>,
+    /// How the check of the database file stands: 1 beside the state it is in.
+    pub file_check: Family<State, Gauge>,
+    /// Since when, Unix seconds.
+    pub file_check_since: Gauge,
+    /// 1 once the database file was found damaged: nothing is written any more.
+    pub file_damaged: Gauge,
     /// Rounds of upkeep that failed.
     pub upkeep_failures: Counter,
     /// Time of one evaluation, seconds.
@@ -235,6 +248,21 @@ impl Metrics {
                 "mail_channel_failures",
                 "Times that the relay could not be used",
                 Counter::default()
+            ),
+            file_check: registered!(
+                "store_check",
+                "How the check of the database file after an unclean stop stands",
+                Family::default()
+            ),
+            file_check_since: registered!(
+                "store_check_since_seconds",
+                "Since when it stands so, Unix time",
+                Gauge::default()
+            ),
+            file_damaged: registered!(
+                "store_damaged",
+                "Whether the database file was found damaged and nothing is written any more",
+                Gauge::default()
             ),
             upkeep_failures: registered!(
                 "upkeep_failures",

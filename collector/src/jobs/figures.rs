@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use store::{FileCheck, StoreFigures};
 use tokio::sync::watch;
 
 use super::Turns;
-use crate::context::Context;
+use crate::{
+    context::Context,
+    metrics::{Metrics, State},
+};
 
 const PERIOD: Duration = Duration::from_secs(10);
 
@@ -13,24 +17,68 @@ fn gauge(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
+/// Words of the states of the file's check on the metrics page.
+const CHECKS: [(FileCheck, &str); 5] = [
+    (FileCheck::NotNeeded, "not_needed"),
+    (FileCheck::Running, "running"),
+    (FileCheck::Sound, "ok"),
+    (FileCheck::Damaged, "damaged"),
+    (FileCheck::Unfinished, "unfinished"),
+];
+
 /// Runs until `stop`.
 pub async fn read_figures(context: Context, stop: watch::Receiver<bool>) {
     let mut turns = Turns::new(PERIOD, stop);
     while turns.next().await {
         match context.store.figures().await {
-            Ok(figures) => {
-                let metrics = &context.metrics;
-                metrics.file_bytes.set(gauge(figures.file_bytes));
-                metrics.wal_bytes.set(gauge(figures.wal_bytes));
-                metrics.head_records.set(gauge(figures.head_records));
-                metrics.store_queue.set(gauge(figures.queue_records));
-                #[expect(clippy::cast_precision_loss, reason = "seconds with six decimals")]
-                metrics.commit_max_seconds.set(figures.commit_max_us as f64 / 1e6);
-            }
+            Ok(figures) => show(&context.metrics, &figures),
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the store's figures could not be read"
             ),
+        }
+    }
+}
+
+fn show(metrics: &Metrics, figures: &StoreFigures) {
+    metrics.file_bytes.set(gauge(figures.file_bytes));
+    metrics.wal_bytes.set(gauge(figures.wal_bytes));
+    metrics.head_records.set(gauge(figures.head_records));
+    metrics.store_queue.set(gauge(figures.queue_records));
+    #[expect(clippy::cast_precision_loss, reason = "seconds with six decimals")]
+    metrics.commit_max_seconds.set(figures.commit_max_us as f64 / 1e6);
+    for (check, state) in CHECKS {
+        let here = figures.check == check;
+        metrics.file_check.get_or_create(&State { state }).set(here.into());
+    }
+    metrics.file_check_since.set(gauge(figures.check_since_s));
+    metrics.file_damaged.set(figures.damaged.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_check_of_the_file_is_told_with_its_state_and_time() {
+        let metrics = Metrics::new();
+        let running = StoreFigures { check: FileCheck::Running, ..StoreFigures::default() };
+        show(&metrics, &running);
+        let damaged = StoreFigures {
+            check: FileCheck::Damaged,
+            check_since_s: 1_772_438_400,
+            damaged: true,
+            ..StoreFigures::default()
+        };
+        show(&metrics, &damaged);
+        let text = metrics.encode().unwrap();
+        for line in [
+            "vigie_collector_store_check{state=\"running\"} 0\n",
+            "vigie_collector_store_check{state=\"damaged\"} 1\n",
+            "vigie_collector_store_check_since_seconds 1772438400\n",
+            "vigie_collector_store_damaged 1\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
         }
     }
 }

@@ -22,8 +22,8 @@ pub use nouns::{
     SendOutcome, SiteStore, TargetStore, TokenRefusal,
 };
 pub use samples::{
-    Aggregate, Bucket, EdgeSpec, MaintenanceReport, ReadPayload, Retention, Rounds, SampleOptions,
-    SampleStore, SeriesData, Step, StoreFigures,
+    Aggregate, Bucket, EdgeSpec, FileCheck, MaintenanceReport, ReadPayload, Retention, Rounds,
+    SampleOptions, SampleStore, SeriesData, Step, StoreFigures,
 };
 
 /// Result of every method of the store.

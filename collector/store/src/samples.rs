@@ -164,6 +164,22 @@ impl MaintenanceReport {
     }
 }
 
+/// How the check of the whole file after an unclean stop stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FileCheck {
+    /// The last use ended cleanly: nothing is checked.
+    #[default]
+    NotNeeded,
+    /// It is at work.
+    Running,
+    /// Nothing was found wrong.
+    Sound,
+    /// The file is damaged: nothing is written any more.
+    Damaged,
+    /// It was given up; the next start does it.
+    Unfinished,
+}
+
 /// Sizes for the metrics page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreFigures {
@@ -189,6 +205,12 @@ pub struct StoreFigures {
     pub rejected: u64,
     /// Records now waiting in the writer's queue.
     pub queue_records: u64,
+    /// How the check of the file stands.
+    pub check: FileCheck,
+    /// Since when, Unix seconds.
+    pub check_since_s: u64,
+    /// The file was found damaged, by the check or at work: nothing is written any more.
+    pub damaged: bool,
 }
 
 /// Reads samples and rollups; merges head and blocks.

@@ -10,6 +10,7 @@
 mod agents;
 mod batch;
 mod blocks;
+mod check;
 mod compact;
 mod files;
 mod gaps;
@@ -38,6 +39,7 @@ use rusqlite::{Connection, Transaction};
 
 use crate::{Result, SampleOptions, StoreError};
 use batch::Known;
+use check::Soundness;
 use read::Shelf;
 use readers::Readers;
 use writer::Queue;
@@ -56,33 +58,48 @@ pub struct SqliteStore {
     readers: Arc<Readers>,
     counters: Arc<Counters>,
     shelf: Arc<Shelf>,
+    soundness: Arc<Soundness>,
     writer: Option<JoinHandle<()>>,
+    check: Option<JoinHandle<()>>,
 }
 
 impl SqliteStore {
     /// Opens the file, or makes it; its directory must exist. Runs what migrations are missing.
     ///
-    /// Blocks: for milliseconds, but for a check of the whole file (about 1 s per GB) when the last
-    /// use did not end cleanly.
+    /// Blocks for milliseconds, however large the file is. When the last use did not end cleanly its
+    /// pages are checked beside the work; what is wrong with them ends all writing.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] when the file is damaged, of another program, of a newer version, in
-    /// use by another process, or can not be read or written. The file is then left as it is.
+    /// [`StoreError::Unusable`] when the file is plainly damaged, of another program, of a newer
+    /// version, in use by another process, or can not be read or written. The file is then left as it
+    /// is.
     pub fn open(path: &Path, samples: SampleOptions) -> Result<Self> {
         let opened = open::open(path)?;
+        let unclean = opened.unclean;
+        let soundness = Arc::new(Soundness::new(unclean));
         let counters = Arc::new(Counters::default());
         let queue = Arc::new(Queue::new(Arc::clone(&counters)));
-        let writer = writer::start(opened, Arc::clone(&queue), Arc::clone(&counters))
+        let (written, sound) = (Arc::clone(&counters), Arc::clone(&soundness));
+        let writer = writer::start(opened, Arc::clone(&queue), written, sound)
             .map_err(|source| open::unusable(path, source))?;
         let readers = Arc::new(Readers::new(path.to_owned()));
-        Ok(Self {
+        let mut store = Self {
             path: path.to_owned(),
             queue,
             readers,
             counters,
             shelf: Arc::new(Shelf::new(samples)),
+            soundness,
             writer: Some(writer),
-        })
+            check: None,
+        };
+        if unclean {
+            let (counters, sound) = (Arc::clone(&store.counters), Arc::clone(&store.soundness));
+            let check = check::start(path.to_owned(), sound, counters)
+                .map_err(|source| open::unusable(path, source))?;
+            store.check = Some(check);
+        }
+        Ok(store)
     }
 
     /// Finishes what is queued, empties the write-ahead log and closes the file. Dropping the store
@@ -102,6 +119,11 @@ impl SqliteStore {
     /// What reading and compacting samples share.
     pub(crate) fn shelf(&self) -> Arc<Shelf> {
         Arc::clone(&self.shelf)
+    }
+
+    /// What is known of the file's soundness.
+    fn soundness(&self) -> &Soundness {
+        &self.soundness
     }
 
     /// Counts of the writing thread, for the metrics page.
@@ -160,6 +182,13 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        // First: while it reads, the log can not be emptied.
+        self.soundness.stop();
+        if let Some(check) = self.check.take()
+            && check.join().is_err()
+        {
+            tracing::error!("the check of the database ended by a panic");
+        }
         self.queue.close();
         self.readers.close();
         if let Some(writer) = self.writer.take()

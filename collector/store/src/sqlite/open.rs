@@ -33,6 +33,8 @@ pub(super) struct Opened {
     pub(super) conn: Connection,
     pub(super) lock: Lock,
     pub(super) path: PathBuf,
+    /// The last use did not end cleanly: the pages are to be checked.
+    pub(super) unclean: bool,
 }
 
 /// The error for a file that can not be used.
@@ -51,8 +53,12 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
     }
     let lock = Lock::take(path)?;
     let was_unclean = lock.unclean;
-    match prepare(path, was_unclean) {
-        Ok(conn) => Ok(Opened { conn, lock, path: path.to_owned() }),
+    let leftover = files::length(&files::beside(path, "-wal"));
+    match leftover.map_err(|e| unusable(path, e)).and_then(|bytes| Ok((bytes > 0, prepare(path)?)))
+    {
+        Ok((leftover, conn)) => {
+            Ok(Opened { conn, lock, path: path.to_owned(), unclean: was_unclean || leftover })
+        }
         Err(error) => {
             lock.abandon(was_unclean);
             Err(error)
@@ -60,10 +66,9 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
     }
 }
 
-fn prepare(path: &Path, was_unclean: bool) -> Result<Connection> {
+fn prepare(path: &Path) -> Result<Connection> {
     let fail = |source: rusqlite::Error| unusable(path, source);
     let exists = files::inspect(path)?;
-    let leftover = files::length(&files::beside(path, "-wal")).map_err(|e| unusable(path, e))? > 0;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -79,9 +84,6 @@ fn prepare(path: &Path, was_unclean: bool) -> Result<Connection> {
 
     if exists {
         check_ours(&conn, path)?;
-        if was_unclean || leftover {
-            check_pages(&conn, path)?;
-        }
     } else {
         conn.pragma_update(None, "page_size", PAGE_BYTES).map_err(fail)?;
         conn.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(fail)?;
@@ -136,15 +138,6 @@ fn check_ours(conn: &Connection, path: &Path) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Looks at every page.
-fn check_pages(conn: &Connection, path: &Path) -> Result<()> {
-    let fail = |source: rusqlite::Error| unusable(path, source);
-    tracing::info!("the database was not closed cleanly, checking it");
-    let verdict: String =
-        conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(fail)?;
-    if verdict == "ok" { Ok(()) } else { Err(unusable(path, format!("it is damaged: {verdict}"))) }
 }
 
 /// Runs the migrations that the file has not had, each in one transaction.

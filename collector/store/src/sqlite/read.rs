@@ -229,6 +229,7 @@ impl SampleStore for SqliteStore {
             source: Box::new(source),
         })?;
         let counters = self.counters();
+        let (check, check_since_s) = self.soundness().check();
         Ok(StoreFigures {
             file_bytes,
             wal_bytes: self.wal_bytes(),
@@ -241,6 +242,9 @@ impl SampleStore for SqliteStore {
             conflicts: counters.conflicts.load(Relaxed),
             rejected: counters.rejected.load(Relaxed),
             queue_records: counters.queue_records.load(Relaxed),
+            check,
+            check_since_s,
+            damaged: self.soundness().damage().is_some(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Connections that only read.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -23,6 +23,19 @@ const MAX_READERS: usize = 4;
 const READER_CACHE_KIB: i64 = 4096;
 /// Virtual-machine steps between two looks at the clock.
 const STEPS_PER_LOOK: i32 = 20_000;
+
+/// A connection that only reads.
+pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(Duration::from_secs(5))?;
+    conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    conn.pragma_update(None, "mmap_size", 0)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
 
 /// The pool.
 pub(super) struct Readers {
@@ -92,14 +105,7 @@ impl Readers {
         if let Some(reader) = idle {
             return Ok(reader);
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut conn = Connection::open_with_flags(&self.path, flags)?;
-        conn.busy_timeout(Duration::from_secs(5))?;
-        conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
-        conn.pragma_update(None, "mmap_size", 0)?;
-        conn.pragma_update(None, "trusted_schema", false)?;
-        conn.pragma_update(None, "cell_size_check", true)?;
-        conn.set_prepared_statement_cache_capacity(64);
+        let mut conn = open(&self.path)?;
         let deadline_ms = Arc::new(AtomicU64::new(u64::MAX));
         let (deadline, started) = (Arc::clone(&deadline_ms), self.started);
         conn.progress_handler(

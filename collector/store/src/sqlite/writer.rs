@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::{
     PAGE_BYTES,
     batch::{self, Known},
+    check::{self, Soundness},
     failed,
     files::Lock,
     ingest::{self, Job},
@@ -228,8 +229,8 @@ pub(super) struct Writer {
     path: PathBuf,
     known: Known,
     counters: Arc<Counters>,
-    /// Set once the file was found damaged: from then on nothing is written.
-    damaged: Option<String>,
+    /// Once the file was found damaged nothing is written.
+    soundness: Arc<Soundness>,
     /// Pages in the log that start the next checkpoint.
     checkpoint_at: u64,
 }
@@ -239,14 +240,15 @@ pub(super) fn start(
     opened: Opened,
     queue: Arc<Queue>,
     counters: Arc<Counters>,
+    soundness: Arc<Soundness>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let Opened { conn, lock, path } = opened;
+    let Opened { conn, lock, path, unclean: _ } = opened;
     let mut writer = Writer {
         conn,
         path,
         known: Known::default(),
         counters,
-        damaged: None,
+        soundness,
         checkpoint_at: CHECKPOINT_PAGES,
     };
     std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
@@ -296,21 +298,17 @@ impl Writer {
     }
 
     fn check_usable(&self) -> Result<()> {
-        match &self.damaged {
+        match self.soundness.damage() {
             None => Ok(()),
-            Some(why) => Err(open::unusable(&self.path, why.clone())),
+            Some(why) => Err(open::unusable(&self.path, why)),
         }
     }
 
     /// A damaged file is not written again: the part that still works would hide the rest.
-    fn note_damage(&mut self, error: Option<&StoreError>) {
+    fn note_damage(&self, error: Option<&StoreError>) {
         let Some(StoreError::Failed { source, .. }) = error else { return };
-        let Some(rusqlite::Error::SqliteFailure(failure, _)) = source.downcast_ref() else {
-            return;
-        };
-        if matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) {
-            tracing::error!(error = %source, "the database is damaged, nothing more is written");
-            self.damaged = Some(format!("it is damaged: {source}"));
+        if source.downcast_ref().is_some_and(check::is_damage) {
+            self.soundness.found_damage(&source.to_string());
         }
     }
 
@@ -350,7 +348,7 @@ impl Writer {
 
     /// Copies the log into the file. Readers may hold a part of it back: it is tried again later.
     fn checkpoint(&mut self, mode: CheckpointMode) {
-        if self.damaged.is_some() {
+        if self.soundness.damage().is_some() {
             return;
         }
         match self.conn.wal_checkpoint_v2(None::<&str>, mode) {
@@ -371,13 +369,12 @@ impl Writer {
 
     fn end(mut self, lock: Lock) {
         self.checkpoint(CheckpointMode::TRUNCATE);
-        let damaged = self.damaged.is_some();
         if let Err((_conn, error)) = self.conn.close() {
             tracing::warn!(%error, "cannot close the database cleanly");
             return;
         }
-        if damaged {
-            // The word in the lock file stays: the next start looks at every page.
+        if !self.soundness.is_trusted() {
+            // The word in the lock file stays: the next start has every page looked at.
             return;
         }
         if let Err(error) = lock.end_cleanly() {

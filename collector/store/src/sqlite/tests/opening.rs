@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::FileCheck;
 
 /// A closed database with a few thousand records, in a directory of its own.
 struct Made {
@@ -206,18 +207,71 @@ async fn a_schema_changed_by_hand_is_refused() {
     }
 }
 
-#[tokio::test]
-async fn a_damaged_page_is_found_after_an_unclean_stop() {
-    let Made { _dir, path } = made().await;
-    let mut bytes = fs::read(&path).unwrap();
+/// Damages a leaf of the table that was filled, which nothing at the start reads, and says that the
+/// last use did not end cleanly.
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
     let page = usize::try_from(PAGE_BYTES).unwrap();
-    // Some leaf of the table that was filled.
     let leaf = (1..bytes.len() / page).rev().find(|n| bytes[n * page] == 0x0a).unwrap();
     bytes[leaf * page + 8..leaf * page + 40].fill(0xee);
-    fs::write(&path, bytes).unwrap();
+    fs::write(path, bytes).unwrap();
+    fs::write(files::beside(path, ".lock"), "in use\n").unwrap();
+}
+
+async fn checked(store: &SqliteStore) -> crate::StoreFigures {
+    let done = async {
+        loop {
+            let figures = crate::SampleStore::figures(store).await.unwrap();
+            if figures.check != FileCheck::Running {
+                return figures;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), done).await.expect("checked")
+}
+
+#[tokio::test]
+async fn after_an_unclean_stop_damage_is_found_beside_the_work_and_ends_all_writing() {
+    let Made { _dir, path } = made().await;
+    damage(&path);
+    // It is not looked for at the start.
+    let store = SqliteStore::open(&path, options()).unwrap();
+    let figures = checked(&store).await;
+    assert_eq!((figures.check, figures.damaged), (FileCheck::Damaged, true));
+    assert!(figures.check_since_s > 1_700_000_000);
+    let error = store.write("test", |_| Ok(())).await.unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.starts_with("it is damaged: "), "{cause}");
+    let lane = crate::contract::samples(domain::id::AgentId([1; 16]), 1);
+    let outcome =
+        crate::IngestStore::commit(&store, vec![crate::contract::record(lane, 1, 1)]).await;
+    assert!(matches!(outcome, Err(StoreError::Unusable { .. })), "{outcome:?}");
+    // Readers go on.
+    let sites = crate::SiteStore::sites(&store).await.unwrap();
+    assert!(sites.is_empty());
+    store.close().await;
+    assert!(files::length(&files::beside(&path, ".lock")).unwrap() > 0, "it is checked again");
+}
+
+#[tokio::test]
+async fn after_an_unclean_stop_a_sound_file_is_found_sound() {
+    let Made { _dir, path } = made().await;
+    let store = SqliteStore::open(&path, options()).unwrap();
+    assert_eq!(checked(&store).await.check, FileCheck::NotNeeded);
+    store.close().await;
     fs::write(files::beside(&path, ".lock"), "in use\n").unwrap();
-    let reason = refusal(&path);
-    assert!(reason.contains("damaged") || reason.contains("malformed"), "{reason}");
+    let store = SqliteStore::open(&path, options()).unwrap();
+    let figures = checked(&store).await;
+    assert_eq!((figures.check, figures.damaged), (FileCheck::Sound, false));
+    fill_again(&store).await;
+    store.close().await;
+    assert_eq!(files::length(&files::beside(&path, ".lock")).unwrap(), 0, "it is closed cleanly");
+}
+
+async fn fill_again(store: &SqliteStore) {
+    let sql = "INSERT INTO alert_state VALUES ('again', '')";
+    store.write("fill", |tx| tx.execute(sql, []).map_err(failed("fill"))).await.unwrap();
 }
 
 #[tokio::test]
@@ -264,9 +318,10 @@ async fn damage_found_while_running_ends_all_writing() {
     let outcome = crate::IngestStore::commit(&store, vec![record]).await;
     assert!(matches!(outcome, Err(StoreError::Unusable { .. })), "{outcome:?}");
     drop(store);
-    // The next start looks at every page, and finds nothing wrong with this one.
+    // The next start has every page looked at, and nothing wrong is found with this one.
     assert!(files::length(&files::beside(&path, ".lock")).unwrap() > 0);
-    assert!(SqliteStore::open(&path, options()).is_ok());
+    let store = SqliteStore::open(&path, options()).unwrap();
+    assert_eq!(checked(&store).await.check, FileCheck::Sound);
 }
 
 #[tokio::test]
