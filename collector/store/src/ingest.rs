@@ -45,7 +45,8 @@ pub struct LaneResume {
     /// What is committed.
     pub progress: LaneProgress,
     /// True when the collector holds more of this epoch than the agent ever wrote, or another
-    /// record under the agent's newest number: its disk was rolled back.
+    /// record under the agent's newest number: its disk was rolled back. True as well of an epoch
+    /// that made room for many newer ones.
     pub rolled_back: bool,
 }
 

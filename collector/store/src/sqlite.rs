@@ -12,6 +12,7 @@ mod batch;
 mod blocks;
 mod check;
 mod compact;
+mod epochs;
 mod files;
 mod gaps;
 mod incidents;

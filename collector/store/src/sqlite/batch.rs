@@ -6,9 +6,10 @@ use domain::id::{AgentId, GroupId, Layout};
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 
 use super::{
-    failed, gaps,
+    check::unix_seconds,
+    epochs, failed, gaps,
     ingest::Job,
-    lanes::{Covered, MAX_SEQ, MAX_SITE_LANES, first_lane_id, head_key},
+    lanes::{Covered, MAX_SEQ, head_key},
     seen::{self, Seen},
 };
 use crate::{
@@ -22,10 +23,10 @@ pub(super) const ACTION: &str = "commit records";
 const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 /// Highest lane: 0 = events, 1 = samples.
 const MAX_LANE: u8 = 1;
-/// Lives of one spool lane of an agent. Each is a spool made anew: a disk replaced or rolled back.
-const MAX_EPOCHS: i64 = 64;
 /// Conflicting, and refused, records kept of each agent; newer ones take the place of older ones.
 pub(super) const MAX_KEPT_ASIDE: i64 = 64;
+/// Why a record must come again: its epoch made room, and the agent is told to begin another.
+const CLOSED: &str = "the epoch is closed";
 /// Why a record must come again: its lane has a thousand holes, which the backlog fills.
 const STRETCHES: &str = "too many stretches above the watermark";
 /// Gaps refused at a site that has too many before they are counted anew.
@@ -47,6 +48,8 @@ struct LaneEntry {
     id: i64,
     covered: Covered,
     changed: bool,
+    /// It made room for another: it takes nothing more.
+    closed: bool,
 }
 
 /// What the writing thread remembers of the file, so as not to ask at every record.
@@ -189,12 +192,13 @@ impl<'a> Batch<'a> {
         if !self.know_lane(agent, record.lane)? {
             return deferred("too many epochs");
         }
-        let (id, covered) = self.lane(record.lane)?;
+        let LaneEntry { id, ref covered, closed, .. } = *self.lane(record.lane)?;
         let mut in_hole = false;
         if covered.contains(record.seq) {
             match seen::compare(self.tx, id, record.seq, record.hash)? {
                 Seen::Same => return Ok(Disposition::Duplicate),
                 Seen::Other => return Ok(Disposition::Conflict),
+                Seen::NotKept if closed => return Ok(Disposition::Duplicate),
                 Seen::NotKept => {}
             }
             // Explained as lost, and here it is after all; or long known.
@@ -202,6 +206,8 @@ impl<'a> Batch<'a> {
             if !in_hole {
                 return Ok(Disposition::Duplicate);
             }
+        } else if closed {
+            return deferred(CLOSED);
         }
         if let Some(reason) = self.objection(agent, record)? {
             // It would be refused again: the lane goes on without it.
@@ -350,55 +356,59 @@ impl<'a> Batch<'a> {
         if self.known.lanes.contains_key(&key) {
             return Ok(true);
         }
-        let fail = failed(ACTION);
-        let found: Option<(i64, i64, Vec<u8>)> = self
+        let found: Option<(i64, i64, Vec<u8>, bool)> = self
             .tx
             .prepare_cached(
-                "SELECT id, contig_upto, above FROM lane
+                "SELECT id, contig_upto, above, closed_ms IS NOT NULL FROM lane
                  WHERE agent_no = ?1 AND lane = ?2 AND epoch = ?3",
             )
             .and_then(|mut find| {
                 find.query_row(params![agent.no, key.lane, key.epoch.cast_signed()], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
                 })
                 .optional()
             })
-            .map_err(&fail)?;
-        let entry = if let Some((id, contig_upto, above)) = found {
+            .map_err(failed(ACTION))?;
+        let entry = if let Some((id, contig_upto, above, closed)) = found {
             let covered = Covered::from_row(contig_upto.cast_unsigned(), &above)
                 .ok_or_else(|| StoreError::Damaged { what: format!("state of lane {id}") })?;
-            LaneEntry { id, covered, changed: false }
+            LaneEntry { id, covered, changed: false, closed }
         } else {
-            let first = first_lane_id(agent.site);
-            let (epochs, last): (i64, Option<i64>) = self
-                .tx
-                .query_row(
-                    "SELECT (SELECT count(*) FROM lane WHERE agent_no = ?1 AND lane = ?2),
-                            (SELECT max(id) FROM lane WHERE id >= ?3 AND id < ?4)",
-                    params![agent.no, key.lane, first, first + MAX_SITE_LANES],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )
-                .map_err(&fail)?;
-            let id = last.map_or(first, |last| last + 1);
-            if epochs >= MAX_EPOCHS || id >= first + MAX_SITE_LANES {
-                return Ok(false);
+            while let Some(oldest) = epochs::one_too_many(self.tx, agent.no, key)? {
+                self.close(oldest)?;
             }
-            self.tx
-                .execute(
-                    "INSERT INTO lane (id, agent_no, lane, epoch, contig_upto, above)
-                     VALUES (?1, ?2, ?3, ?4, 0, x'')",
-                    params![id, agent.no, key.lane, key.epoch.cast_signed()],
-                )
-                .map_err(&fail)?;
-            LaneEntry { id, covered: Covered::default(), changed: false }
+            let Some(id) = self.free_lane(agent.site)? else { return Ok(false) };
+            epochs::open(self.tx, id, agent.no, key)?;
+            LaneEntry { id, covered: Covered::default(), changed: false, closed: false }
         };
         self.known.lanes.insert(key, entry);
         Ok(true)
     }
 
+    /// Ends an epoch: what is known of its numbers stays.
+    fn close(&mut self, key: LaneKey) -> Result<()> {
+        if let Some(lane) = self.known.lanes.get_mut(&key) {
+            epochs::write(self.tx, lane.id, &lane.covered)?;
+            lane.closed = true;
+        }
+        epochs::close(self.tx, key, unix_seconds())
+    }
+
+    /// An id for a new lane of a site; `None` when the records of all that it had are still singly
+    /// kept, which ends with their retention.
+    fn free_lane(&mut self, site: i64) -> Result<Option<i64>> {
+        if let Some(id) = epochs::never_used(self.tx, site)? {
+            return Ok(Some(id));
+        }
+        let Some(id) = epochs::give_back(self.tx, site, unix_seconds())? else { return Ok(None) };
+        // Asked for again under its new id.
+        self.known.lanes.retain(|_, lane| lane.id != id);
+        Ok(Some(id))
+    }
+
     /// A lane that [`Self::know_lane`] made known.
-    fn lane(&self, key: LaneKey) -> Result<(i64, &Covered)> {
-        self.known.lanes.get(&key).map(|lane| (lane.id, &lane.covered)).ok_or_else(|| {
+    fn lane(&self, key: LaneKey) -> Result<&LaneEntry> {
+        self.known.lanes.get(&key).ok_or_else(|| {
             StoreError::NotFound(format!("lane {} of agent {}", key.lane, key.agent))
         })
     }
@@ -418,7 +428,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Covers numbers that hold no record; false when the lane would have too many stretches.
-    /// They are of the time of `by`.
+    /// They are of the time of `by`. A closed epoch stays as it is: nothing of it is waited for.
     fn explain(
         &mut self,
         by: &IncomingRecord,
@@ -426,6 +436,9 @@ impl<'a> Batch<'a> {
         range: SeqRange,
         reason: &str,
     ) -> Result<bool> {
+        if self.lane(key)?.closed {
+            return Ok(true);
+        }
         let Some((id, fresh)) = self.cover(key, range.from, range.to)? else { return Ok(false) };
         for hole in fresh {
             self.write_hole(id, hole, reason, by.time.ms())?;
@@ -539,17 +552,10 @@ impl<'a> Batch<'a> {
 
     /// Writes how far the lanes have come.
     fn write_lanes(self) -> Result<()> {
-        let mut update = self
-            .tx
-            .prepare_cached("UPDATE lane SET contig_upto = ?2, above = ?3 WHERE id = ?1")
-            .map_err(failed(ACTION))?;
         for key in self.changed {
             let Some(lane) = self.known.lanes.get_mut(&key) else { continue };
             lane.changed = false;
-            let contig_upto = lane.covered.contig_upto.cast_signed();
-            update
-                .execute(params![lane.id, contig_upto, lane.covered.above_bytes()])
-                .map_err(failed(ACTION))?;
+            epochs::write(self.tx, lane.id, &lane.covered)?;
         }
         Ok(())
     }

@@ -154,24 +154,30 @@ impl IngestStore for SqliteStore {
     async fn resume(&self, lane: LaneKey, next_seq: u64, head_hash: u64) -> Result<LaneResume> {
         self.read("find where a lane stands", move |conn| {
             let no = agent_no(conn, lane.agent)?;
-            let found: Option<(i64, i64, Vec<u8>)> = conn
+            let found: Option<(i64, i64, Vec<u8>, bool)> = conn
                 .prepare_cached(
-                    "SELECT id, contig_upto, above FROM lane
+                    "SELECT id, contig_upto, above, closed_ms IS NOT NULL FROM lane
                      WHERE agent_no = ?1 AND lane = ?2 AND epoch = ?3",
                 )
                 .and_then(|mut find| {
                     let key = params![no, lane.lane, lane.epoch.cast_signed()];
-                    find.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-                        .optional()
+                    find.query_row(key, |row| {
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                    })
+                    .optional()
                 })
                 .map_err(failed("find where a lane stands"))?;
-            let Some((id, contig_upto, above)) = found else {
+            let Some((id, contig_upto, above, closed)) = found else {
                 let progress = Covered::default().progress(lane);
                 return Ok(LaneResume { progress, rolled_back: false });
             };
             let covered = Covered::from_row(contig_upto.cast_unsigned(), &above)
                 .ok_or_else(|| StoreError::Damaged { what: format!("state of lane {id}") })?;
             let newest = next_seq.saturating_sub(1);
+            if closed {
+                // It takes nothing more: what the agent still holds of it goes into a new one.
+                return Ok(LaneResume { progress: covered.progress(lane), rolled_back: true });
+            }
             let another_newest = head_hash != 0
                 && newest > 0
                 && covered.contains(newest)

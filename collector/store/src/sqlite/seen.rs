@@ -57,9 +57,14 @@ pub(crate) fn forget_head_rows(tx: &Transaction<'_>, keys: &[i64]) -> Result<u64
         freed += 1;
     }
     for (lane, hashes) in by_lane {
-        let contig: i64 = tx
-            .query_row("SELECT contig_upto FROM lane WHERE id = ?1", [lane], |row| row.get(0))
+        let (contig, closed): (i64, bool) = tx
+            .prepare_cached("SELECT contig_upto, closed_ms IS NOT NULL FROM lane WHERE id = ?1")
+            .and_then(|mut find| find.query_row([lane], |row| Ok((row.get(0)?, row.get(1)?))))
             .map_err(&fail)?;
+        if closed {
+            // Its numbers alone are enough.
+            continue;
+        }
         // The row that the oldest number still compared stands in is the oldest one kept.
         let oldest = base_of((contig.cast_unsigned() + 1).saturating_sub(WINDOW).max(1)).0;
         tx.prepare_cached("DELETE FROM seen_pack WHERE lane_id = ?1 AND base < ?2")

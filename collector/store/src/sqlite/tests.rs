@@ -1,3 +1,4 @@
+mod epochs;
 mod model;
 mod opening;
 mod others;

@@ -46,6 +46,12 @@ pub(super) fn round(tx: &Transaction<'_>, kept: Retention, now_ms: i64) -> Resul
                  (SELECT lane_id, seq_from FROM seq_hole WHERE made_ms < ?1 LIMIT ?2)",
             day_ms,
         ),
+        // What such an epoch held would be deleted again, should it come once more.
+        (
+            "DELETE FROM lane WHERE id IN
+                 (SELECT id FROM lane WHERE closed_ms < ?1 AND id < 0 LIMIT ?2)",
+            day_ms,
+        ),
         (
             "DELETE FROM token WHERE id IN
                  (SELECT id FROM token WHERE expires_ms < ?1 LIMIT ?2)",

@@ -236,19 +236,3 @@ async fn conflicts_and_refusals_kept_aside_are_bounded() {
     assert_eq!(store.counters().conflicts.load(Relaxed), 498);
     assert_eq!(store.counters().rejected.load(Relaxed), 2 * 498);
 }
-
-#[tokio::test]
-async fn an_agent_has_a_bounded_number_of_epochs() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("vigie.db"), options()).unwrap();
-    let (_, agent) = site_with_agent(&store, 1).await.unwrap();
-    let sent = (1..=10_000).map(|epoch| record(samples(agent, epoch), 1, epoch)).collect();
-    let fates = crate::contract::commit(&store, sent).await.unwrap();
-    let stored = fates.iter().take_while(|fate| **fate == Disposition::Stored).count();
-    assert_eq!(stored, 64);
-    assert!(fates[64..].iter().all(|fate| *fate == Disposition::Deferred("too many epochs")));
-    // Those it has go on.
-    let more =
-        crate::contract::commit(&store, vec![record(samples(agent, 64), 2, 2)]).await.unwrap();
-    assert_eq!(more, [Disposition::Stored]);
-}
