@@ -83,6 +83,8 @@ pub struct Metrics {
     pub store_queue: Gauge,
     /// Longest commit since the start, seconds.
     pub commit_max_seconds: Gauge<f64, AtomicU64>,
+    /// Gaps that agents declared and that found no room.
+    pub gaps_refused: Counter,
     /// How the check of the database file stands: 1 beside the state it is in.
     pub file_check: Family<State, Gauge>,
     /// Since when, Unix seconds.
@@ -247,6 +249,11 @@ impl Metrics {
             mail_channel_failures: registered!(
                 "mail_channel_failures",
                 "Times that the relay could not be used",
+                Counter::default()
+            ),
+            gaps_refused: registered!(
+                "gaps_refused",
+                "Gaps that agents declared beyond what they or their site may have",
                 Counter::default()
             ),
             file_check: registered!(

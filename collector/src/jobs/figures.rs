@@ -1,6 +1,6 @@
 //! Brings the store's own figures to the metrics page.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use store::{FileCheck, StoreFigures};
 use tokio::sync::watch;
@@ -47,6 +47,8 @@ fn show(metrics: &Metrics, figures: &StoreFigures) {
     metrics.store_queue.set(gauge(figures.queue_records));
     #[expect(clippy::cast_precision_loss, reason = "seconds with six decimals")]
     metrics.commit_max_seconds.set(figures.commit_max_us as f64 / 1e6);
+    // The store counts since its start, which is this process's.
+    metrics.gaps_refused.inner().store(figures.gaps_refused, Relaxed);
     for (check, state) in CHECKS {
         let here = figures.check == check;
         metrics.file_check.get_or_create(&State { state }).set(here.into());
@@ -60,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_check_of_the_file_is_told_with_its_state_and_time() {
+    fn what_the_store_tells_of_itself_is_shown() {
         let metrics = Metrics::new();
         let running = StoreFigures { check: FileCheck::Running, ..StoreFigures::default() };
         show(&metrics, &running);
@@ -68,6 +70,7 @@ mod tests {
             check: FileCheck::Damaged,
             check_since_s: 1_772_438_400,
             damaged: true,
+            gaps_refused: 9,
             ..StoreFigures::default()
         };
         show(&metrics, &damaged);
@@ -77,6 +80,7 @@ mod tests {
             "vigie_collector_store_check{state=\"damaged\"} 1\n",
             "vigie_collector_store_check_since_seconds 1772438400\n",
             "vigie_collector_store_damaged 1\n",
+            "vigie_collector_gaps_refused_total 9\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }

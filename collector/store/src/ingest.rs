@@ -5,7 +5,8 @@ use domain::id::{AgentId, SiteId};
 
 use crate::Result;
 
-/// Declared stretches without measures of one site; more are refused, their records kept.
+/// Declared stretches without measures of one site; more are refused, their records kept. One agent
+/// may add a tenth of them in a day.
 pub const MAX_SITE_GAPS: u32 = 20_000;
 
 /// One lane of one life of an agent's spool.

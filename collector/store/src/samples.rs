@@ -203,6 +203,8 @@ pub struct StoreFigures {
     pub conflicts: u64,
     /// Rejections since the start.
     pub rejected: u64,
+    /// Gaps that records declared and that found no room, since the start.
+    pub gaps_refused: u64,
     /// Records now waiting in the writer's queue.
     pub queue_records: u64,
     /// How the check of the file stands.

@@ -1,6 +1,9 @@
 //! What becomes of each record of a batch, within the batch's transaction.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use domain::id::{AgentId, GroupId, Layout};
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
@@ -13,8 +16,8 @@ use super::{
     seen::{self, Seen},
 };
 use crate::{
-    DeclaredGap, Disposition, IncomingRecord, LaneKey, LaneProgress, Result, SeqRange, ServerTime,
-    StoreError,
+    DeclaredGap, Disposition, IncomingRecord, LaneKey, LaneProgress, MAX_SITE_GAPS, Result,
+    SeqRange, ServerTime, StoreError,
 };
 
 /// What the transaction of a batch is called in an error.
@@ -31,6 +34,13 @@ const CLOSED: &str = "the epoch is closed";
 const STRETCHES: &str = "too many stretches above the watermark";
 /// Gaps refused at a site that has too many before they are counted anew.
 const RECOUNT_GAPS: u32 = 1_024;
+/// Gaps that one agent may add in a [`GAP_WINDOW`], a tenth of what its site may have: a noisy agent
+/// must not use up the room of the others. Those that join an earlier one add none.
+const MAX_AGENT_GAPS: u32 = MAX_SITE_GAPS / 10;
+/// See [`MAX_AGENT_GAPS`].
+const GAP_WINDOW: Duration = Duration::from_hours(24);
+/// Shortest time between two warnings of refused gaps of one agent.
+const GAP_WARNING: Duration = Duration::from_hours(1);
 /// Lanes, agents and layouts remembered; beyond, all are asked for again.
 const MAX_KNOWN: usize = 100_000;
 
@@ -60,6 +70,35 @@ pub(super) struct Known {
     /// Site of each layout. Layouts never change, nor does their site.
     layouts: HashMap<(GroupId, Layout), i64>,
     gaps: HashMap<i64, GapCount>,
+    /// By agent, over all its sessions.
+    gap_windows: HashMap<i64, GapWindow>,
+}
+
+/// Gaps of an agent in the window that began then.
+#[derive(Debug, Clone, Copy)]
+struct GapWindow {
+    since: Instant,
+    added: u32,
+    warned: Option<Instant>,
+}
+
+impl GapWindow {
+    /// The window of an agent that had `earlier`.
+    fn at(earlier: Option<Self>, now: Instant) -> Self {
+        match earlier {
+            Some(window) if now.duration_since(window.since) < GAP_WINDOW => window,
+            _ => Self { since: now, added: 0, warned: earlier.and_then(|window| window.warned) },
+        }
+    }
+
+    /// Whether a refusal is to be warned of; then it is noted.
+    fn warns(&mut self, now: Instant) -> bool {
+        let due = self.warned.is_none_or(|at| now.duration_since(at) >= GAP_WARNING);
+        if due {
+            self.warned = Some(now);
+        }
+        due
+    }
 }
 
 /// Gaps of a site, as the writing thread knows them.
@@ -75,10 +114,11 @@ impl Known {
         self.agents.remove(&id);
     }
 
-    /// A transaction failed: lanes stand where the file says.
+    /// A transaction failed: lanes stand where the file says, and its gaps were not added.
     pub(super) fn forget_lanes(&mut self) {
         self.lanes.clear();
         self.gaps.clear();
+        self.gap_windows.clear();
     }
 
     /// Keeps what is remembered within bounds.
@@ -94,6 +134,9 @@ impl Known {
         }
         if self.gaps.len() > MAX_KNOWN {
             self.gaps.clear();
+        }
+        if self.gap_windows.len() > MAX_KNOWN {
+            self.gap_windows.clear();
         }
     }
 
@@ -123,6 +166,8 @@ pub(super) struct Placed {
     /// Its agent's site.
     pub(super) site: Option<i64>,
     pub(super) disposition: Disposition,
+    /// Its gap was one too many: the record alone stands for it.
+    pub(super) gap_refused: bool,
 }
 
 /// Places the records of some jobs.
@@ -162,9 +207,15 @@ impl<'a> Batch<'a> {
     fn place(&mut self, record: &IncomingRecord) -> Result<Placed> {
         let Some(agent) = self.agent(record.lane.agent)? else {
             self.keep_aside(Aside::Rejected, 0, record, "unknown agent")?;
-            return Ok(Placed { site: None, disposition: Disposition::Rejected("unknown agent") });
+            let disposition = Disposition::Rejected("unknown agent");
+            return Ok(Placed { site: None, disposition, gap_refused: false });
         };
         let disposition = self.place_of(agent, record)?;
+        let gap = record.gap.as_ref().filter(|_| disposition == Disposition::Stored);
+        let gap_refused = match gap {
+            Some(gap) => !self.declare(agent, record.lane.agent, gap)?,
+            None => false,
+        };
         match disposition {
             Disposition::Stored | Disposition::Duplicate | Disposition::Deferred(_) => {}
             Disposition::Conflict => {
@@ -174,7 +225,7 @@ impl<'a> Batch<'a> {
                 self.keep_aside(Aside::Rejected, agent.no, record, reason)?;
             }
         }
-        Ok(Placed { site: Some(agent.site), disposition })
+        Ok(Placed { site: Some(agent.site), disposition, gap_refused })
     }
 
     fn place_of(&mut self, agent: AgentEntry, record: &IncomingRecord) -> Result<Disposition> {
@@ -229,9 +280,6 @@ impl<'a> Batch<'a> {
             return deferred(STRETCHES);
         }
         self.insert(agent, id, record)?;
-        if let Some(gap) = &record.gap {
-            self.declare(agent.site, gap)?;
-        }
         Ok(Disposition::Stored)
     }
 
@@ -287,11 +335,15 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Declares a gap. When the site has too many, its record alone stands for it.
-    fn declare(&mut self, site: i64, gap: &DeclaredGap) -> Result<()> {
+    /// Declares a gap. When its site has too many, or its agent added too many of late, its record
+    /// alone stands for it: then false.
+    fn declare(&mut self, agent: AgentEntry, id: AgentId, gap: &DeclaredGap) -> Result<bool> {
         if gap.span.from_ms >= gap.span.to_ms {
-            return Ok(());
+            return Ok(true);
         }
+        let now = Instant::now();
+        let site = agent.site;
+        let mut window = GapWindow::at(self.known.gap_windows.get(&agent.no).copied(), now);
         let known = self.known.gaps.get(&site).copied();
         // Retention makes room that is not told of here.
         let known = known.filter(|known| known.refused < RECOUNT_GAPS);
@@ -299,16 +351,22 @@ impl<'a> Batch<'a> {
             Some(known) => known,
             None => GapCount { kept: gaps::count(self.tx, site)?, refused: 0 },
         };
-        if let Some(kept) = gaps::declare(self.tx, site, &gap.into(), count.kept)? {
+        // One that joins another adds none, and needs no room.
+        let room = if window.added < MAX_AGENT_GAPS { MAX_SITE_GAPS } else { count.kept };
+        let kept = gaps::declare(self.tx, site, &gap.into(), count.kept, room)?;
+        if let Some(kept) = kept {
+            window.added += u32::from(kept > count.kept);
             count.kept = kept;
         } else {
-            if count.refused == 0 {
-                tracing::warn!(site, reason = gap.reason, "a site has as many gaps as it may");
+            count.refused += u32::from(room == MAX_SITE_GAPS);
+            if window.warns(now) {
+                let (reason, kept) = (gap.reason, count.kept);
+                tracing::warn!(site, agent = %id, reason, kept, "gaps of an agent are too many");
             }
-            count.refused += 1;
         }
         self.known.gaps.insert(site, count);
-        Ok(())
+        self.known.gap_windows.insert(agent.no, window);
+        Ok(kept.is_some())
     }
 
     fn agent(&mut self, id: AgentId) -> Result<Option<AgentEntry>> {
@@ -566,4 +624,27 @@ impl<'a> Batch<'a> {
 enum Aside {
     Conflict,
     Rejected,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_warned_of_once_an_hour_and_has_a_new_window_once_a_day() {
+        let start = Instant::now();
+        let mut window = GapWindow::at(None, start);
+        window.added = 7;
+        assert!(window.warns(start));
+        let soon = start + Duration::from_mins(59);
+        assert!(!window.warns(soon));
+        assert!(window.warns(start + GAP_WARNING));
+        assert_eq!(GapWindow::at(Some(window), soon).added, 7);
+        let mut next = GapWindow::at(Some(window), start + GAP_WINDOW);
+        assert_eq!(next.added, 0);
+        assert!(next.warns(start + GAP_WINDOW));
+        let mut hasty = GapWindow { warned: Some(start + GAP_WINDOW), ..window };
+        hasty = GapWindow::at(Some(hasty), start + GAP_WINDOW);
+        assert!(!hasty.warns(start + GAP_WINDOW), "a new window does not warn again");
+    }
 }

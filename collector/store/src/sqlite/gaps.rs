@@ -4,7 +4,7 @@ use domain::{id::GroupId, sample::Span};
 use rusqlite::{Connection, Transaction, params};
 
 use super::failed;
-use crate::{DeclaredGap, MAX_SITE_GAPS, Result};
+use crate::{DeclaredGap, Result};
 
 /// Longest reason of a gap, characters.
 const MAX_REASON_CHARS: usize = 200;
@@ -40,13 +40,14 @@ pub(super) fn count(conn: &Connection, site: i64) -> Result<u32> {
         .map_err(failed(ACTION))
 }
 
-/// Declares a gap at a site that has `kept`; returns how many it has then, `None` when the gap would
-/// be one too many. Declared again after a crash, it is the same gap.
+/// Declares a gap at a site that has `kept` and may have `room`; returns how many it has then, `None`
+/// when the gap would be one too many. Declared again after a crash, it is the same gap.
 pub(super) fn declare(
     tx: &Transaction<'_>,
     site: i64,
     gap: &OwnedGap,
     kept: u32,
+    room: u32,
 ) -> Result<Option<u32>> {
     let fail = failed(ACTION);
     let OwnedGap { group, span, reason } = gap;
@@ -72,7 +73,7 @@ pub(super) fn declare(
     }
     let gone = u32::try_from(touching.len()).unwrap_or(u32::MAX);
     let left = kept.saturating_sub(gone);
-    if left >= MAX_SITE_GAPS {
+    if left >= room {
         return Ok(None);
     }
     let (mut from_ms, mut to_ms) = (span.from_ms, span.to_ms);

@@ -76,7 +76,8 @@ pub(super) fn answer(
         let Job { records: given, reply, place, .. } = job;
         let progress = known.progress(&given);
         let mut records = Vec::with_capacity(placed.len());
-        for (record, Placed { site, disposition }) in given.into_iter().zip(placed) {
+        for (record, Placed { site, disposition, gap_refused }) in given.into_iter().zip(placed) {
+            counters.gaps_refused.fetch_add(u64::from(gap_refused), Relaxed);
             let counter = match disposition {
                 Disposition::Stored => &counters.records,
                 Disposition::Duplicate => &counters.duplicates,
@@ -287,7 +288,7 @@ impl IngestStore for SqliteStore {
         let gap = OwnedGap::new(group, span, reason);
         self.write("declare a gap", move |tx| {
             let kept = gaps::count(tx, site.0)?;
-            match gaps::declare(tx, site.0, &gap, kept)? {
+            match gaps::declare(tx, site.0, &gap, kept, MAX_SITE_GAPS)? {
                 Some(_) => Ok(()),
                 None => Err(StoreError::Failed {
                     action: "declare a gap",

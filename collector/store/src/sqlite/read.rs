@@ -241,6 +241,7 @@ impl SampleStore for SqliteStore {
             duplicates: counters.duplicates.load(Relaxed),
             conflicts: counters.conflicts.load(Relaxed),
             rejected: counters.rejected.load(Relaxed),
+            gaps_refused: counters.gaps_refused.load(Relaxed),
             queue_records: counters.queue_records.load(Relaxed),
             check,
             check_since_s,

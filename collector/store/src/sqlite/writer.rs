@@ -64,6 +64,8 @@ pub(crate) struct Counters {
     pub(crate) conflicts: AtomicU64,
     /// Records refused.
     pub(crate) rejected: AtomicU64,
+    /// Gaps that were not declared for want of room.
+    pub(crate) gaps_refused: AtomicU64,
     /// Records waiting.
     pub(crate) queue_records: AtomicU64,
     /// Pages in the write-ahead log.

@@ -96,3 +96,61 @@ async fn a_record_or_loss_that_finds_no_room_for_its_hole_is_put_off_and_not_kep
     let fates = commit(&store, vec![loss, beyond]).await.unwrap();
     assert_eq!(fates, [Disposition::Stored, Disposition::Stored]);
 }
+
+/// Records of an agent's events that each declare a gap of their own, `first` being the first.
+fn noise(agent: domain::id::AgentId, epoch: u64, first: u64, count: u64) -> Vec<IncomingRecord> {
+    (first..first + count)
+        .map(|n| {
+            let from_ms = NOON_MS + 10 * n.cast_signed();
+            let span = domain::sample::Span { from_ms, to_ms: from_ms + 5 };
+            let gap = Some(DeclaredGap { group: None, span, reason: "overload" });
+            IncomingRecord { gap, ..record(LaneKey { agent, lane: 0, epoch }, n, n) }
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_noisy_agent_does_not_use_up_the_room_for_gaps_of_its_site() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&dir.path().join("vigie.db"), options()).unwrap();
+    let (site, noisy) = site_with_agent(&store, 1).await.unwrap();
+    let other = crate::contract::enrol(&store, site, 2).await.unwrap();
+    let may = u64::from(crate::MAX_SITE_GAPS / 10);
+    // In several commits and epochs, as from one session after the other.
+    let mut next = 1;
+    for epoch in 1..=4 {
+        let fates = commit(&store, noise(noisy, epoch, next, may / 2)).await.unwrap();
+        assert!(fates.iter().all(|fate| *fate == Disposition::Stored), "their records are kept");
+        next += may / 2;
+    }
+    assert_eq!(counts(&store).await[1].cast_unsigned(), may);
+    assert_eq!(store.figures().await.unwrap().gaps_refused, may);
+    // What makes an earlier gap longer adds none, and is still taken.
+    let mut longer = noise(noisy, 5, next, 1);
+    let span = domain::sample::Span { from_ms: NOON_MS + 10, to_ms: NOON_MS + 17 };
+    longer[0].gap = Some(DeclaredGap { group: None, span, reason: "overload" });
+    commit(&store, longer).await.unwrap();
+    assert_eq!(store.figures().await.unwrap().gaps_refused, may);
+    // The other agent of the site has its own window.
+    commit(&store, noise(other, 1, 50_000, 10)).await.unwrap();
+    assert_eq!(counts(&store).await[1].cast_unsigned(), may + 10);
+    assert_eq!(store.figures().await.unwrap().gaps_refused, may);
+}
+
+#[tokio::test]
+async fn gaps_refused_at_a_full_site_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&dir.path().join("vigie.db"), options()).unwrap();
+    let (site, agent) = site_with_agent(&store, 1).await.unwrap();
+    let fill = "INSERT INTO gap (site, grp, from_ms, to_ms, reason)
+                WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT ?2)
+                SELECT ?1, 0, 10 * n, 10 * n + 5, 'crash' FROM n";
+    let filled = store.write("fill", move |tx| {
+        tx.execute(fill, rusqlite::params![site.0, crate::MAX_SITE_GAPS]).map_err(failed("fill"))
+    });
+    filled.await.unwrap();
+    assert_eq!(store.figures().await.unwrap().gaps_refused, 0);
+    let fates = commit(&store, noise(agent, 1, 1, 3)).await.unwrap();
+    assert!(fates.iter().all(|fate| *fate == Disposition::Stored), "their records are kept");
+    assert_eq!(store.figures().await.unwrap().gaps_refused, 3);
+}
