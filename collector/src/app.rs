@@ -64,6 +64,8 @@ pub struct Parts {
     pub session: SessionLimits,
     /// Bounds of the API's and the metrics' listeners.
     pub http: HttpLimits,
+    /// Time between two looks whether the store lives.
+    pub watch_store: Duration,
 }
 
 impl Default for Parts {
@@ -73,6 +75,7 @@ impl Default for Parts {
             listen: ListenLimits::default(),
             session: SessionLimits::default(),
             http: HttpLimits::default(),
+            watch_store: jobs::WATCH_STORE_EVERY,
         }
     }
 }
@@ -120,7 +123,7 @@ impl App {
         store: Arc<dyn Store>,
         parts: Parts,
     ) -> anyhow::Result<Self> {
-        let Parts { clock, listen, session, http } = parts;
+        let Parts { clock, listen, session, http, watch_store } = parts;
         let authority = Arc::new(
             Authority::open(&config.data_dir.join("ca"), clock.now())
                 .context("cannot open the certificate authority")?,
@@ -186,7 +189,8 @@ impl App {
         workers.start("the evaluator", evaluator);
         workers.start("the notifier", notifier::run(context.clone(), stopped.clone()));
         workers.start("the store's upkeep", jobs::maintain(context.clone(), stopped.clone()));
-        workers.start("the store", jobs::watch_store(context.clone(), stopped.clone()));
+        let store = jobs::watch_store(context.clone(), watch_store, stopped.clone());
+        workers.start("the store", store);
         workers.start("the presence", jobs::note_presence(context.clone(), stopped.clone()));
         workers.start("the figures", jobs::read_figures(context.clone(), stopped.clone()));
         let renewal = jobs::renew_certificate(identity, clock, stopped);
@@ -243,10 +247,23 @@ impl App {
 pub async fn run(config: Config) -> anyhow::Result<()> {
     raise_file_limit();
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let mut app = App::start(config, Parts::default()).await?;
+    let app = App::start(config, Parts::default()).await?;
+    let told = async {
+        tokio::select! {
+            _ = terminate.recv() => None,
+            interrupted = tokio::signal::ctrl_c() => interrupted.err().map(|_| "the watch for signals"),
+        }
+    };
+    attend(app, told).await
+}
+
+/// Runs until `told` to end, which may name a part that failed, or until a part ends by itself.
+async fn attend(
+    mut app: App,
+    told: impl Future<Output = Option<&'static str>>,
+) -> anyhow::Result<()> {
     let failure = tokio::select! {
-        _ = terminate.recv() => None,
-        interrupted = tokio::signal::ctrl_c() => interrupted.err().map(|_| "the watch for signals"),
+        failure = told => failure,
         failure = app.failed() => Some(failure),
     };
     app.stop().await;
@@ -329,3 +346,6 @@ fn raise_file_limit() {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ mod figures;
 mod maintain;
 mod presence;
 
-pub use alive::watch_store;
+pub use alive::{WATCH_STORE_EVERY, watch_store};
 pub use certificate::renew_certificate;
 pub use figures::read_figures;
 pub use maintain::maintain;

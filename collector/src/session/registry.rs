@@ -3,13 +3,22 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use domain::id::AgentId;
 use tokio::sync::watch;
 
+use crate::live::MAX_LIVE_AGENTS;
+
 /// Held sessions of one agent; the oldest goes when there are more.
 const MAX_HELD: usize = 4;
+
+/// Inventories and surroundings that one agent may report in a [`PLAN_WINDOW`]: one of each device
+/// that a site may have, and some changes.
+const PLANS: u32 = 600;
+/// See [`PLANS`].
+const PLAN_WINDOW: Duration = Duration::from_mins(10);
 
 /// Why a session must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +59,8 @@ impl Entry {
 struct State {
     agents: HashMap<AgentId, Vec<Entry>>,
     next: u64,
+    /// Reports that changed a site's plan, by agent, in the window that began then.
+    plans: HashMap<AgentId, (Instant, u32)>,
 }
 
 /// The open sessions.
@@ -132,6 +143,26 @@ impl Sessions {
         drop(state);
         self.open.send_modify(|open| *open += 1);
         Seat { sessions: self.clone(), agent, id, ending, place }
+    }
+
+    /// Whether an agent may change its site's plan once more: an inventory of each device at its
+    /// start, and some changes after. Counted over its sessions: to connect again gains nothing.
+    #[must_use]
+    pub fn may_plan(&self, agent: AgentId, now: Instant) -> bool {
+        let mut state = self.lock();
+        let over = |since: Instant| now.saturating_duration_since(since) >= PLAN_WINDOW;
+        if state.plans.len() >= MAX_LIVE_AGENTS {
+            state.plans.retain(|_, (since, _)| !over(*since));
+            if state.plans.len() >= MAX_LIVE_AGENTS {
+                state.plans.clear();
+            }
+        }
+        let window = state.plans.entry(agent).or_insert((now, 0));
+        if over(window.0) {
+            *window = (now, 0);
+        }
+        window.1 = window.1.saturating_add(1);
+        window.1 <= PLANS
     }
 
     /// Ends every session of an agent.
@@ -261,5 +292,20 @@ mod tests {
         assert_eq!(sessions.held(AGENT), MAX_HELD);
         assert_eq!(ending(&clones[0]), Some(Ending::Superseded));
         assert_eq!(ending(&clones[19]), None);
+    }
+
+    #[test]
+    fn an_agent_that_connects_again_gets_no_new_room_for_plans() {
+        let sessions = Arc::new(Sessions::default());
+        let (noisy, other) = (AgentId([1; 16]), AgentId([2; 16]));
+        let now = Instant::now();
+        let mut granted = 0;
+        for _ in 0..10 {
+            let _seat = sessions.open(noisy, b"instance", b"machine");
+            granted += (0..PLANS / 5).filter(|_| sessions.may_plan(noisy, now)).count();
+        }
+        assert_eq!(granted, usize::try_from(PLANS).unwrap());
+        assert!(sessions.may_plan(other, now), "another agent has its own");
+        assert!(sessions.may_plan(noisy, now + PLAN_WINDOW));
     }
 }

@@ -54,11 +54,6 @@ const IDLE: Duration = Duration::from_secs(90);
 const AGE: Duration = Duration::from_hours(1);
 /// Shortest time between two savings of an agent's clock.
 const SAVE_CLOCK_EVERY: Duration = Duration::from_secs(5);
-/// Inventories and surroundings that one stream may report in a window: one of each device that a
-/// site may have, and some changes.
-const PLANS: u32 = 600;
-/// That window.
-const PLAN_WINDOW: Duration = Duration::from_mins(10);
 /// A stream after its `Hello`.
 pub(super) struct Session {
     context: Context,
@@ -79,8 +74,6 @@ pub(super) struct Session {
     commits: Commits,
     /// Offset of the clock as saved last, and when.
     saved: (i64, Instant),
-    /// Reports that changed the site's plan in the window that began then.
-    plans: (Instant, u32),
 }
 
 impl Session {
@@ -154,7 +147,6 @@ impl Session {
             credit: 0,
             commits: Commits::new(),
             saved: (mapping.offset_ns, Instant::now()),
-            plans: (Instant::now(), 0),
         };
         session.welcome(&hello, site_name, received_ns).await?;
         if session.seat.place == Place::Live {
@@ -338,17 +330,14 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the agent may change its site's plan once more: an inventory of each device at its
-    /// start, and some changes after.
-    fn may_plan(&mut self) -> bool {
-        if self.plans.0.elapsed() >= PLAN_WINDOW {
-            self.plans = (Instant::now(), 0);
-        }
-        self.plans.1 += 1;
-        if self.plans.1 > PLANS {
+    /// Whether the agent may change its site's plan once more.
+    fn may_plan(&self) -> bool {
+        let now = std::time::Instant::now();
+        let may = self.context.sessions.may_plan(self.identity.agent, now);
+        if !may {
             self.context.metrics.refused_calls.get_or_create(&Reason { reason: "plans" }).inc();
         }
-        self.plans.1 <= PLANS
+        may
     }
 
     fn config_status(&self, status: &v1::ConfigStatus) {

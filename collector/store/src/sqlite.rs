@@ -112,6 +112,16 @@ impl SqliteStore {
         }
     }
 
+    /// Ends the writing thread by a panic, as a fault of the program would.
+    ///
+    /// # Panics
+    /// That thread; the caller only when it went on.
+    #[cfg(any(test, feature = "faults"))]
+    pub async fn break_writer(&self) {
+        let outcome: Result<()> = self.write("break", |_| panic!("on purpose")).await;
+        assert!(matches!(outcome, Err(StoreError::Closed)), "{outcome:?}");
+    }
+
     /// Path of the database file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
