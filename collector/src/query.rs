@@ -156,6 +156,10 @@ impl Page {
         }
     }
 
+    fn bad_key() -> QueryError {
+        QueryError::bad("after", "not a key that `next` gave")
+    }
+
     /// Cuts ascending rows to the page; `key` orders them and `parse` reads the key of `after`.
     fn cut<T, K: Ord + std::fmt::Display>(
         &self,
@@ -165,8 +169,7 @@ impl Page {
     ) -> Result<(Vec<T>, Option<String>)> {
         let limit = self.rows()?;
         if let Some(after) = &self.after {
-            let after = parse(after)
-                .ok_or_else(|| QueryError::bad("after", "not a key that `next` gave"))?;
+            let after = parse(after).ok_or_else(Self::bad_key)?;
             rows.retain(|row| key(row) > after);
         }
         let next = rows.get(limit).map(|_| key(&rows[limit - 1]).to_string());

@@ -50,6 +50,8 @@ pub(crate) struct Request {
     pub(crate) body: Option<(&'static str, Vec<u8>)>,
     /// What the path is about, when it is not named by its whole id.
     pub(crate) look_up: Option<LookUp>,
+    /// Most rows, for a list that comes in pages.
+    pub(crate) rows: Option<usize>,
 }
 
 impl Request {
@@ -69,6 +71,8 @@ pub(crate) struct Answer {
     pub(crate) body: String,
     /// Coverage of a CSV answer.
     pub(crate) coverage: Option<String>,
+    /// Key of the page that follows a CSV answer.
+    pub(crate) next: Option<String>,
 }
 
 /// Where to ask, and with what right.
@@ -148,11 +152,11 @@ impl Client {
             .await
             .map_err(|error| self.unreachable(error))?;
         let status = response.status();
-        let coverage = response
-            .headers()
-            .get("vigie-coverage")
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
+        let told = |name| {
+            let value: &HeaderValue = response.headers().get(name)?;
+            value.to_str().ok().map(str::to_owned)
+        };
+        let (coverage, next) = (told("vigie-coverage"), told("vigie-next"));
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
             .collect()
             .await
@@ -161,7 +165,7 @@ impl Client {
         let body = String::from_utf8(body.to_bytes().into())
             .map_err(|error| Failure::Senseless(error.into()))?;
         if status.is_success() {
-            return Ok(Answer { body, coverage });
+            return Ok(Answer { body, coverage, next });
         }
         let problem = serde_json::from_str::<Problem>(&body)
             .map_err(|error| Failure::Senseless(format!("{status}: {error}").into()))?;

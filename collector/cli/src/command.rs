@@ -137,11 +137,14 @@ fn keys(matches: &ArgMatches, names: &[&'static str]) -> Vec<(&'static str, Stri
     names.iter().filter_map(|name| Some((*name, text(matches, name)?))).collect()
 }
 
-fn listed(matches: &ArgMatches, names: &[&'static str]) -> Vec<(&'static str, String)> {
+/// A list, in as many pages as its limit takes.
+fn list(path: impl Into<String>, matches: &ArgMatches, names: &[&'static str]) -> Request {
     let mut keys = keys(matches, names);
     let limit = text(matches, "limit").unwrap_or_else(|| TABLE_ROWS.to_owned());
+    // One that is no number is for the collector to refuse.
+    let rows = limit.parse().ok();
     keys.push(("limit", limit));
-    keys
+    Request { rows, ..Request::get(path, keys) }
 }
 
 /// A JSON body of the arguments that were given: `(member, argument)`.
@@ -198,7 +201,7 @@ fn samples(leaf: &ArgMatches) -> Request {
 fn fill(invocation: &mut Invocation, path: &[&str], leaf: &ArgMatches) {
     let uai = || segment(&text(leaf, "UAI").unwrap_or_default());
     let (view, request) = match path {
-        ["sites"] => (View::Sites, Request::get("/sites", listed(leaf, &["state", "lot"]))),
+        ["sites"] => (View::Sites, list("/sites", leaf, &["state", "lot"])),
         ["site", "show"] => (View::Site, Request::get(format!("/sites/{}", uai()), Vec::new())),
         ["site", "add"] => {
             let site = new_site(leaf).into();
@@ -220,7 +223,7 @@ fn fill(invocation: &mut Invocation, path: &[&str], leaf: &ArgMatches) {
             let look_up = (id.len() < AGENT_ID_DIGITS).then_some(LookUp::Agent(id));
             (View::Revoked, Request { method: Method::POST, path, look_up, ..Request::default() })
         }
-        ["agents"] => (View::Agents, Request::get("/agents", listed(leaf, &["uai"]))),
+        ["agents"] => (View::Agents, list("/agents", leaf, &["uai"])),
         ["contractor", "set"] => {
             let body = body(leaf, &[("lot", "LOT"), ("name", "name"), ("email", "email")]);
             (View::ContractorSet, Request::json(Method::PUT, "/contractors", &body.into()))
@@ -246,11 +249,10 @@ fn fill(invocation: &mut Invocation, path: &[&str], leaf: &ArgMatches) {
         }
         ["targets"] => {
             let path = format!("/sites/{}/targets", uai());
-            (View::Targets, Request::get(path, listed(leaf, &[])))
+            (View::Targets, list(path, leaf, &[]))
         }
         ["series", "list"] => {
-            let query = listed(leaf, &["uai", "metric", "target", "label"]);
-            (View::Series, Request::get("/series", query))
+            (View::Series, list("/series", leaf, &["uai", "metric", "target", "label"]))
         }
         ["series", "get"] => (View::Samples, samples(leaf)),
         ["top"] => {
@@ -258,11 +260,11 @@ fn fill(invocation: &mut Invocation, path: &[&str], leaf: &ArgMatches) {
             (View::Ranking, Request::get("/percentiles", keys(leaf, &names)))
         }
         ["incidents"] => {
-            let mut query = listed(leaf, &["uai"]);
+            let mut request = list("/incidents", leaf, &["uai"]);
             if leaf.get_flag("open") {
-                query.push(("open", "true".to_owned()));
+                request.query.push(("open", "true".to_owned()));
             }
-            (View::Incidents, Request::get("/incidents", query))
+            (View::Incidents, request)
         }
         ["completions"] => {
             let shell = leaf.get_one::<Shell>("SHELL").copied().unwrap_or(Shell::Bash);

@@ -26,6 +26,12 @@ pub(crate) struct List<T> {
     pub(crate) next: Option<String>,
 }
 
+/// The end of a list, whatever its items.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Next {
+    pub(crate) next: Option<String>,
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct Status {
     pub(crate) at: String,

@@ -1,6 +1,7 @@
 //! The operators' command line: a client of the HTTP API and of nothing else.
 //!
 //! - `command`: what can be typed, in French or English. `client`: one request, one answer.
+//! - `pages`: the pages of a list as one answer.
 //! - `show`: documents as tables of at most 100 columns, each with its coverage as the last line.
 //! - `terminal`: what devices call themselves never reaches a terminal as it is.
 //!
@@ -12,6 +13,7 @@ mod command;
 mod document;
 mod failure;
 mod language;
+mod pages;
 mod show;
 mod terminal;
 
@@ -129,7 +131,7 @@ async fn ask(client: &Client, invocation: &Invocation) -> Result<Answer, Failure
         }
         None => {}
     }
-    client.ask(&request, invocation.output).await
+    pages::ask(client, &request, invocation.output).await
 }
 
 fn write(
@@ -153,7 +155,9 @@ fn write(
         Output::Csv => {
             put(out, safe(&answer.body, environment.terminal).as_bytes())?;
             let coverage = answer.coverage.as_deref().unwrap_or_default();
-            put(err, format!("{}\n", terminal::escape(coverage)).as_bytes())
+            put(err, format!("{}\n", terminal::escape(coverage)).as_bytes())?;
+            let more = answer.next.as_ref().map_or("", |_| show::more(invocation.language));
+            put(err, more.as_bytes())
         }
     }
 }

@@ -181,10 +181,7 @@ impl Scribe {
     fn list<T>(&self, list: &List<T>, table: &Table) -> String {
         let mut text = table.text(self.t("(aucune ligne)", "(no rows)"));
         if list.next.is_some() {
-            text += self.t(
-                "… la suite manque : précisez la question, ou --json\n",
-                "… rows are left out: narrow the question, or --json\n",
-            );
+            text += more(self.language);
         }
         text + &self.coverage(&list.at, &list.coverage)
     }
@@ -545,6 +542,14 @@ impl Scribe {
             target.period_s
         )
     }
+}
+
+/// The line that says that rows are left out.
+pub(crate) fn more(language: Language) -> &'static str {
+    language.pick(
+        "… la suite manque : précisez la question, ou augmentez --limit\n",
+        "… rows are left out: narrow the question, or raise --limit\n",
+    )
 }
 
 /// Seconds from one instant to another.

@@ -1,5 +1,5 @@
 //! Answers as CSV (RFC 4180). A text that a spreadsheet would take for a formula gets a leading `'`;
-//! numbers stay numbers. The time and the coverage, which have no place in a table, are headers.
+//! numbers stay numbers. What has no place in a table is a header: the time, the coverage, the next page.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, header};
@@ -12,6 +12,9 @@ use crate::query::Time;
 const AT: HeaderName = HeaderName::from_static("vigie-at");
 /// What it covers.
 const COVERAGE: HeaderName = HeaderName::from_static("vigie-coverage");
+
+/// Key of the rows that follow, when there are any.
+const NEXT: HeaderName = HeaderName::from_static("vigie-next");
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +48,10 @@ pub(super) trait Table {
     fn at(&self) -> Time;
     /// What it covers, in ASCII.
     fn coverage(&self) -> String;
+    /// Key of the rows that follow, in ASCII.
+    fn next(&self) -> Option<&str> {
+        None
+    }
     /// One row per item, as wide as the header.
     fn rows(&self) -> Vec<Vec<Cell>>;
 }
@@ -63,7 +70,9 @@ pub(super) fn render<T: Table + Serialize>(
             headers.insert(header::CONTENT_TYPE, csv);
             let attachment = HeaderValue::from_static("attachment; filename=\"vigie.csv\"");
             headers.insert(header::CONTENT_DISPOSITION, attachment);
-            for (name, text) in [(AT, answer.at().to_string()), (COVERAGE, answer.coverage())] {
+            let told = [(AT, answer.at().to_string()), (COVERAGE, answer.coverage())];
+            let next = answer.next().map(|next| (NEXT, next.to_owned()));
+            for (name, text) in told.into_iter().chain(next) {
                 if let Ok(value) = HeaderValue::from_str(&text) {
                     headers.insert(name, value);
                 }

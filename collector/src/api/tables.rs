@@ -31,6 +31,10 @@ impl<T: Row> Table for List<T> {
         heard(self.coverage)
     }
 
+    fn next(&self) -> Option<&str> {
+        self.next.as_deref()
+    }
+
     fn rows(&self) -> Vec<Vec<Cell>> {
         self.items.iter().map(Row::cells).collect()
     }

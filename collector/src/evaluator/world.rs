@@ -147,7 +147,8 @@ impl World {
                 let id = key.strip_prefix(ANSWERED).and_then(|id| id.parse().ok());
                 self.answered.extend(id.map(TargetId));
             }
-            let filter = IncidentFilter { open_only: true, limit: u32::MAX, site: None };
+            let filter =
+                IncidentFilter { open_only: true, limit: u32::MAX, ..IncidentFilter::default() };
             for incident in store.incidents(filter).await? {
                 self.known.entry(incident.site).or_default().open.push(incident);
             }

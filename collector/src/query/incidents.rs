@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
-use domain::{id::SiteId, incident::Incident, site::Site};
+use domain::{
+    id::{IncidentId, SiteId},
+    incident::Incident,
+    site::Site,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use store::IncidentFilter;
 
-use super::{
-    List, Page, QueryError, Result, Sources, Time, picture, site_if, targets::TargetNames,
-};
+use super::{List, Page, Result, Sources, Time, picture, site_if, targets::TargetNames};
 
 /// An incident.
 #[derive(Debug, Clone, Serialize)]
@@ -74,7 +76,8 @@ impl IncidentLine {
     }
 }
 
-/// Answers `incidents`, newest first. There is no page behind the first: ask for more rows.
+/// Answers `incidents`, newest first. Pages follow the order of opening, which never changes: one
+/// opened or closed meanwhile moves no other to another page.
 pub async fn incidents(
     sources: Sources<'_>,
     uai: Option<&str>,
@@ -82,13 +85,18 @@ pub async fn incidents(
     page: &Page,
 ) -> Result<List<IncidentLine>> {
     let rows = page.rows()?;
-    if page.after.is_some() {
-        return Err(QueryError::bad("after", "incidents have one page: raise `limit`"));
-    }
+    let before = match &page.after {
+        Some(cursor) => Some(read_cursor(cursor).ok_or_else(Page::bad_key)?),
+        None => None,
+    };
     let only = site_if(sources.store, uai).await?;
     let site = only.as_ref().map(|site| site.id);
-    let limit = u32::try_from(rows).unwrap_or(u32::MAX);
-    let incidents = sources.store.incidents(IncidentFilter { site, open_only, limit }).await?;
+    // One more tells whether there are more.
+    let limit = u32::try_from(rows + 1).unwrap_or(u32::MAX);
+    let filter = IncidentFilter { site, open_only, before, limit };
+    let mut incidents = sources.store.incidents(filter).await?;
+    let next = incidents.get(rows).map(|_| cursor(incidents[rows - 1].id));
+    incidents.truncate(rows);
     let names = TargetNames::new(&sources.store.targets(site).await?);
     let sites = match only {
         Some(site) => vec![site],
@@ -104,5 +112,34 @@ pub async fn incidents(
         })
         .collect();
     let coverage = picture::coverage(&sites, &heard);
-    Ok(List { at: Time(sources.now), coverage, items, next: None })
+    Ok(List { at: Time(sources.now), coverage, items, next })
+}
+
+/// The key of the page behind an incident: no number of another list is one.
+fn cursor(last: IncidentId) -> String {
+    format!("i{:x}", last.0)
+}
+
+/// Reads a key, as `cursor` writes it and not otherwise.
+fn read_cursor(text: &str) -> Option<IncidentId> {
+    let id = i64::from_str_radix(text.strip_prefix('i')?, 16).ok().map(IncidentId)?;
+    (id.0 > 0 && cursor(id) == text).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_keys_that_were_given_are_read() {
+        for id in [1, 9, 255, i64::MAX].map(IncidentId) {
+            assert_eq!(read_cursor(&cursor(id)), Some(id));
+        }
+        let long = format!("i{}", "f".repeat(400));
+        for text in
+            ["", "1", "i", "i0", "i-1", "i+1", "i01", "iFF", "i g", "i8000000000000000", &long]
+        {
+            assert_eq!(read_cursor(text), None, "{text}");
+        }
+    }
 }

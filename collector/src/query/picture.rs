@@ -108,7 +108,7 @@ pub(super) async fn open_incidents(
     sources: Sources<'_>,
     site: Option<SiteId>,
 ) -> Result<HashMap<SiteId, Vec<Incident>>> {
-    let filter = IncidentFilter { site, open_only: true, limit: MAX_OPEN_INCIDENTS };
+    let filter = IncidentFilter { site, open_only: true, limit: MAX_OPEN_INCIDENTS, before: None };
     Ok(by_site(sources.store.incidents(filter).await?, |incident| incident.site))
 }
 

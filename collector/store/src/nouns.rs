@@ -197,6 +197,8 @@ pub struct IncidentFilter {
     pub site: Option<SiteId>,
     /// Only those still open.
     pub open_only: bool,
+    /// Only those opened before this one.
+    pub before: Option<IncidentId>,
     /// At most this many, newest first; 0 = 1,000.
     pub limit: u32,
 }

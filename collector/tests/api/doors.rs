@@ -95,6 +95,8 @@ async fn questions_with_unknown_repeated_or_senseless_keys_are_refused() {
         ("/agents?uai=%27%20OR%201=1", "uai"),
         ("/incidents?open=yes", "open"),
         ("/incidents?after=1", "after"),
+        ("/incidents?after=i0", "after"),
+        ("/incidents?after=ifffffffffffffffffffffff", "after"),
         ("/percentiles", "metric"),
         ("/percentiles?metric=if_oper_status", "metric"),
         ("/percentiles?metric=icmp_rtt_mean&p=0", "p"),

@@ -153,6 +153,65 @@ async fn a_failed_round_is_failing_until_an_incident_makes_it_down() {
 }
 
 #[tokio::test]
+async fn incidents_are_walked_page_by_page() {
+    const INCIDENTS: usize = 10_005;
+    let house = House::new().await;
+    let uai = house.site(1).await;
+    let site = house.store().site_by_uai(uai.parse().unwrap()).await.unwrap().unwrap().id;
+    let open = async |from: usize, to: usize| {
+        let at = Timestamp::from_second(NOW).unwrap();
+        let incident = |number: usize| NewIncident {
+            key: number.to_string(),
+            site,
+            target: None,
+            kind: IncidentKind::AgentSilent,
+            title: format!("silence {number}"),
+            evidence: Vec::new(),
+            started_at: at,
+        };
+        let open = (from..to).map(|number| (incident(number), Vec::new())).collect();
+        let evaluation = Evaluation { open, at: Some(at), ..Evaluation::default() };
+        house.store().save_evaluation(evaluation).await.unwrap();
+    };
+    open(0, 5).await;
+    let page = async |after: &str| {
+        let page = house.read(&format!("/incidents?limit=2{after}")).await;
+        let items = page["items"].as_array().unwrap().iter();
+        let titles: Vec<_> = items.map(|item| item["title"].as_str().unwrap().to_owned()).collect();
+        (titles, page["next"].as_str().map(|next| format!("&after={next}")))
+    };
+    let (first, next) = page("").await;
+    assert_eq!(first, ["silence 4", "silence 3"]);
+    // What is opened meanwhile moves nothing.
+    open(5, INCIDENTS).await;
+    let (second, next) = page(&next.unwrap()).await;
+    assert_eq!(second, ["silence 2", "silence 1"]);
+    assert_eq!(page(&next.unwrap()).await, (vec!["silence 0".to_owned()], None));
+
+    let limit = |limit: &'static str| ["incidents", "--limit", limit];
+    let more = "augmentez --limit";
+    for (asked, rows) in [("10000", 10_000), ("10003", 10_003), ("99999", INCIDENTS)] {
+        let table = house.vigie(&limit(asked)).await;
+        let shown: Vec<_> =
+            table.out.lines().filter(|line| line.trim_start().starts_with("INC-")).collect();
+        assert_eq!(shown.len(), rows, "{:?}", table.out.lines().take(4).collect::<Vec<_>>());
+        assert_eq!(table.out.contains(more), rows < INCIDENTS, "{asked}");
+        let csv = house.vigie(&[&limit(asked)[..], &["--csv"]].concat()).await;
+        assert_eq!(csv.out.lines().count(), rows + 1);
+        assert_eq!(csv.out.matches("reference").count(), 1);
+        assert_eq!(csv.err.contains(more), rows < INCIDENTS, "{asked}: {}", csv.err);
+        let json = house.vigie(&[&limit(asked)[..], &["--json"]].concat()).await;
+        let json: Value = serde_json::from_str(&json.out).unwrap();
+        let items = json["items"].as_array().unwrap();
+        let mut numbers: Vec<_> = items.iter().map(|item| item["id"].as_i64().unwrap()).collect();
+        assert!(numbers.is_sorted_by(|a, b| a > b));
+        numbers.dedup();
+        assert_eq!((numbers.len(), json["next"].is_null()), (rows, rows == INCIDENTS));
+        assert!(json["at"].is_string() && json["coverage"]["sites"] == 1);
+    }
+}
+
+#[tokio::test]
 async fn a_revoked_agent_is_heard_no_more() {
     let house = House::new().await;
     let (_, agent, _) = heard_site(&house, 1).await;

@@ -90,6 +90,9 @@ pub async fn incidents_open_and_close_once(
     assert_eq!(open_only, [opened[1].clone()]);
     assert_eq!(store.incidents(IncidentFilter { site: Some(site), ..all }).await?, [closed]);
     assert_eq!(store.incidents(IncidentFilter { limit: 1, ..all }).await?, [opened[1].clone()]);
+    let before = IncidentFilter { before: Some(opened[1].id), ..all };
+    assert_eq!(store.incidents(before).await?, newest_first[1..]);
+    assert_eq!(store.incidents(IncidentFilter { before: Some(first.id), ..all }).await?, []);
     let next_year =
         Evaluation { open: vec![(cause("later", site), vec![])], ..evaluation(365 * 86_400) };
     assert_eq!(store.save_evaluation(next_year).await?[0].reference, "INC-2027-000001");

@@ -188,11 +188,13 @@ impl IncidentStore for SqliteStore {
             let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit };
             let site = if filter.site.is_some() { "site = ?1" } else { "?1 IS NULL" };
             let state = if filter.open_only { "closed_ms IS NULL" } else { "TRUE" };
+            // Numbers only grow: what is opened meanwhile moves no page.
+            let before = filter.before.map_or(i64::MAX, |incident| incident.0);
             let sql = format!(
-                "SELECT {COLUMNS} FROM incident WHERE {site} AND {state}
+                "SELECT {COLUMNS} FROM incident WHERE {site} AND {state} AND id < ?3
                  ORDER BY id DESC LIMIT ?2"
             );
-            all(conn, &sql, params![filter.site.map(|site| site.0), limit], bare)
+            all(conn, &sql, params![filter.site.map(|site| site.0), limit, before], bare)
                 .and_then(|found| {
                     found.into_iter().map(|incident| with_evidence(conn, incident)).collect()
                 })
