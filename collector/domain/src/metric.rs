@@ -43,6 +43,9 @@ pub const SYS_UP_TIME: u32 = 52;
 /// Number of `if_counter_discontinuity_time`: when an interface's counters lost their thread.
 pub const IF_COUNTER_DISCONTINUITY_TIME: u32 = 71;
 
+/// Number of `uptime`, which stands for the outcome of asking one's own host.
+pub const UPTIME: u32 = 90;
+
 /// Every metric, by ascending number.
 pub const CATALOGUE: &[Metric] = &[
     state(1, "icmp_outcome"),
@@ -128,6 +131,13 @@ impl Metric {
     pub fn is_outcome(&self) -> bool {
         matches!(self.number, 1 | 10 | 20 | 30 | 50)
     }
+
+    /// True for what tells whether a target answers: the outcome of asking it, and the uptime of the
+    /// agent's own host, of which only one that answers can tell.
+    #[must_use]
+    pub fn is_sign(&self) -> bool {
+        self.is_outcome() || self.number == UPTIME
+    }
 }
 
 /// Outcome of asking a target, as stored in the outcome metrics.
@@ -187,6 +197,7 @@ mod tests {
     fn the_numbers_that_have_a_name_are_those_of_the_catalogue() {
         let name = |number| by_number(number).unwrap().name;
         assert_eq!(name(SYS_UP_TIME), "sys_up_time");
+        assert_eq!(name(UPTIME), "uptime");
         assert_eq!(name(IF_COUNTER_DISCONTINUITY_TIME), "if_counter_discontinuity_time");
     }
 

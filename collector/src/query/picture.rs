@@ -5,20 +5,18 @@ use std::collections::{HashMap, HashSet};
 use domain::{
     agent::{Agent, AgentStatus},
     health::{self, HEARD_WITHIN_S, Health, TargetHealth, TargetSigns},
-    id::{AgentId, SiteId, TargetId},
+    id::{AgentId, GroupId, SiteId, TargetId},
     incident::{Incident, IncidentKind},
     metric::{self, Outcome},
     sample::Sample,
     site::Site,
     target::{Method, Role, Series, Target},
 };
+use jiff::Timestamp;
 use store::IncidentFilter;
 
 use super::{MAX_OPEN_INCIDENTS, Result, SiteCoverage, Sources, Time};
 use crate::live::AgentLive;
-
-/// Number of `uptime`, which stands for the outcome of asking one's own host.
-const HOST_SIGN: u32 = 90;
 
 /// An agent with what is known of it live.
 pub(super) struct Known {
@@ -121,28 +119,71 @@ pub(super) fn by_site<T>(values: Vec<T>, site: impl Fn(&T) -> SiteId) -> HashMap
     map
 }
 
-/// True for the series that tells whether its target answers.
-fn is_sign(series: &Series, method: &Method) -> bool {
-    if *method == Method::Host {
-        series.metric == HOST_SIGN
-    } else {
-        metric::by_number(series.metric).is_some_and(metric::Metric::is_outcome)
-    }
-}
-
-/// Judges one site. `series` are the site's series; those that tell of no outcome are passed over.
+/// Judges one site, from all that is stored of it.
 pub(super) async fn site(
     sources: Sources<'_>,
     site: SiteId,
     heard: bool,
     targets: Vec<Target>,
-    series: &[Series],
     open: Vec<Incident>,
 ) -> Result<SitePicture> {
+    // Nothing that was measured changes the state of a site that is not heard.
+    let rounds = if heard { rounds(sources, site, &targets).await? } else { HashMap::new() };
+    Ok(judge(sources.now, heard, targets, &rounds, open))
+}
+
+/// Judges many sites; `heard` are those whose agent is. One look at the newest records tells of most
+/// of them.
+pub(super) async fn sites(
+    sources: Sources<'_>,
+    sites: &[Site],
+    heard: &HashSet<SiteId>,
+    mut open: HashMap<SiteId, Vec<Incident>>,
+) -> Result<Vec<SitePicture>> {
+    let mut targets = sources.store.targets(None).await?;
+    targets.retain(|target| target.active);
+    let methods: HashMap<TargetId, bool> =
+        targets.iter().map(|target| (target.id, is_host(target))).collect();
+    let mut groups: Vec<(SiteId, GroupId)> = targets
+        .iter()
+        .filter(|target| heard.contains(&target.spec.site))
+        .map(|target| (target.spec.site, target.group))
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    let mut rounds: HashMap<TargetId, Round> = HashMap::with_capacity(methods.len());
+    for (target, sample) in sources.store.signs(groups, sources.now.as_millisecond()).await? {
+        let Some(is_host) = methods.get(&target) else { continue };
+        note(&mut rounds, target, round(sample, *is_host));
+    }
+    let mut targets = by_site(targets, |target| target.spec.site);
+    let mut pictures = Vec::with_capacity(sites.len());
+    for site in sites {
+        let is_heard = heard.contains(&site.id);
+        let targets = targets.remove(&site.id).unwrap_or_default();
+        let open = open.remove(&site.id).unwrap_or_default();
+        // A target that is missing may have been measured before its group was last laid out.
+        let whole = targets.iter().all(|target| rounds.contains_key(&target.id));
+        pictures.push(if whole && is_heard {
+            judge(sources.now, is_heard, targets, &rounds, open)
+        } else {
+            self::site(sources, site.id, is_heard, targets, open).await?
+        });
+    }
+    Ok(pictures)
+}
+
+/// Judges one site by the newest round of each of its targets.
+fn judge(
+    now: Timestamp,
+    heard: bool,
+    targets: Vec<Target>,
+    rounds: &HashMap<TargetId, Round>,
+    open: Vec<Incident>,
+) -> SitePicture {
     // What was measured last says nothing of a site whose agent is known to be silent by now.
     let heard = heard && !open.iter().any(|incident| incident.kind == IncidentKind::AgentSilent);
     let targets: Vec<Target> = targets.into_iter().filter(|target| target.active).collect();
-    let rounds = rounds(sources, site, &targets, series).await?;
     let down: HashSet<TargetId> = open
         .iter()
         .filter(|incident| incident.kind == IncidentKind::TargetDown)
@@ -154,9 +195,7 @@ pub(super) async fn site(
             id: target.id,
             parent: target.spec.parent,
             period_s: target.spec.period_s,
-            newest: rounds
-                .get(&target.id)
-                .map(|round| (round.at.age_s(sources.now), round.outcome)),
+            newest: rounds.get(&target.id).map(|round| (round.at.age_s(now), round.outcome)),
             incident_open: down.contains(&target.id),
         })
         .collect();
@@ -179,13 +218,13 @@ pub(super) async fn site(
             (!on_rung.is_empty()).then(|| (*role, health::rung(&on_rung)))
         })
         .collect();
-    Ok(SitePicture {
+    SitePicture {
         health: health::site(&rungs, heard, open.len()),
         measured: health::is_measured(&rungs, heard),
         rungs,
         targets,
         open,
-    })
+    }
 }
 
 /// The newest round of each target.
@@ -193,35 +232,43 @@ async fn rounds(
     sources: Sources<'_>,
     site: SiteId,
     targets: &[Target],
-    series: &[Series],
 ) -> Result<HashMap<TargetId, Round>> {
-    let methods: HashMap<TargetId, &Method> =
-        targets.iter().map(|target| (target.id, &target.spec.method)).collect();
-    let signs: Vec<(&Series, &Method)> = series
-        .iter()
-        .filter_map(|series| Some((series, *methods.get(&series.target)?)))
-        .filter(|(series, method)| is_sign(series, method))
-        .collect();
+    let active: HashMap<TargetId, &Target> =
+        targets.iter().filter(|target| target.active).map(|target| (target.id, target)).collect();
+    let is_sign = |series: &Series| {
+        metric::by_number(series.metric).is_some_and(metric::Metric::is_sign)
+            && active.contains_key(&series.target)
+    };
+    let mut signs = sources.store.series(Some(site)).await?;
+    signs.retain(is_sign);
     let mut rounds: HashMap<TargetId, Round> = HashMap::new();
     if signs.is_empty() {
         return Ok(rounds);
     }
-    let newest =
-        sources.store.latest(site, signs.iter().map(|(sign, _)| sign.id).collect()).await?;
-    for ((series, method), sample) in signs.into_iter().zip(newest) {
-        let Some(sample) = sample else { continue };
-        let round = round(sample, method);
-        let known = rounds.entry(series.target).or_insert(round);
-        if known.at < round.at {
-            *known = round;
+    let newest = sources.store.latest(site, signs.iter().map(|sign| sign.id).collect()).await?;
+    for (series, sample) in signs.iter().zip(newest) {
+        if let (Some(sample), Some(target)) = (sample, active.get(&series.target)) {
+            note(&mut rounds, series.target, round(sample, is_host(target)));
         }
     }
     Ok(rounds)
 }
 
-fn round(sample: Sample, method: &Method) -> Round {
-    let outcome = sample.value.and_then(|code| {
-        if *method == Method::Host { Some(Outcome::Ok) } else { Outcome::from_code(code) }
-    });
+fn is_host(target: &Target) -> bool {
+    target.spec.method == Method::Host
+}
+
+/// Keeps the newer of two rounds.
+fn note(rounds: &mut HashMap<TargetId, Round>, target: TargetId, round: Round) {
+    let known = rounds.entry(target).or_insert(round);
+    if known.at < round.at {
+        *known = round;
+    }
+}
+
+fn round(sample: Sample, is_host: bool) -> Round {
+    let outcome = sample
+        .value
+        .and_then(|code| if is_host { Some(Outcome::Ok) } else { Outcome::from_code(code) });
     Round { at: Time::from_ms(sample.t_ms), outcome }
 }

@@ -1,11 +1,10 @@
 //! `sites` and `site show`: the state of sites by the rungs of their ladder.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use domain::{
     health::{Health, TargetHealth},
     id::SiteId,
-    incident::Incident,
     site::Site,
     uai::Uai,
 };
@@ -15,7 +14,7 @@ use super::{
     List, Page, Result, SiteCoverage, Sources, Time,
     agents::AgentLine,
     incidents::IncidentLine,
-    picture::{self, SitePicture},
+    picture,
     targets::{TargetLine, TargetNames},
 };
 
@@ -152,32 +151,6 @@ pub struct SiteDetail {
     pub agents: Vec<AgentLine>,
 }
 
-/// Judges sites, in the order given.
-pub(super) async fn pictures(
-    sources: Sources<'_>,
-    sites: &[Site],
-    heard: &HashSet<SiteId>,
-    mut open: HashMap<SiteId, Vec<Incident>>,
-) -> Result<Vec<SitePicture>> {
-    let mut targets =
-        picture::by_site(sources.store.targets(None).await?, |target| target.spec.site);
-    let mut series = if heard.is_empty() {
-        HashMap::new()
-    } else {
-        picture::by_site(sources.store.series(None).await?, |series| series.site)
-    };
-    let mut pictures = Vec::with_capacity(sites.len());
-    for site in sites {
-        // Nothing that was measured changes the state of a site that is not heard.
-        let is_heard = heard.contains(&site.id);
-        let series = series.remove(&site.id).filter(|_| is_heard).unwrap_or_default();
-        let targets = targets.remove(&site.id).unwrap_or_default();
-        let open = open.remove(&site.id).unwrap_or_default();
-        pictures.push(picture::site(sources, site.id, is_heard, targets, &series, open).await?);
-    }
-    Ok(pictures)
-}
-
 /// Answers `sites`, by UAI.
 pub async fn sites(
     sources: Sources<'_>,
@@ -190,7 +163,7 @@ pub async fn sites(
     let open = picture::open_incidents(sources, None).await?;
     let mut sites = sources.store.sites().await?;
     sites.retain(|site| filter.lot.is_none() || site.facts.lot == filter.lot);
-    let pictures = pictures(sources, &sites, &heard, open).await?;
+    let pictures = picture::sites(sources, &sites, &heard, open).await?;
     let coverage = picture::judged(&sites, &heard, &pictures);
     let mut last: HashMap<SiteId, Time> = HashMap::new();
     for known in &agents {
@@ -231,8 +204,7 @@ pub async fn site(sources: Sources<'_>, uai: &str) -> Result<SiteDetail> {
     let targets = sources.store.targets(Some(site.id)).await?;
     let names = TargetNames::new(&targets);
     let series = sources.store.series(Some(site.id)).await?;
-    let picture =
-        picture::site(sources, site.id, heard.contains(&site.id), targets, &series, open).await?;
+    let picture = picture::site(sources, site.id, heard.contains(&site.id), targets, open).await?;
 
     let ladder = picture
         .rungs

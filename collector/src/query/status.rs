@@ -3,7 +3,7 @@
 use domain::{health::Health, incident::IncidentKind};
 use serde::Serialize;
 
-use super::{Result, SiteCoverage, Sources, Time, picture, sites};
+use super::{Result, SiteCoverage, Sources, Time, picture};
 
 /// The whole at a glance.
 #[derive(Debug, Clone, Serialize)]
@@ -100,7 +100,7 @@ pub async fn status(sources: Sources<'_>) -> Result<Status> {
     open.values().flatten().for_each(|incident| open_incidents.count(incident.kind));
 
     let all = sources.store.sites().await?;
-    let pictures = sites::pictures(sources, &all, &heard, open).await?;
+    let pictures = picture::sites(sources, &all, &heard, open).await?;
     let coverage = picture::judged(&all, &heard, &pictures);
     let mut counts = SiteCounts::default();
     for picture in &pictures {

@@ -126,9 +126,8 @@ pub async fn targets(sources: Sources<'_>, uai: &str, page: &Page) -> Result<Lis
     let open =
         picture::open_incidents(sources, Some(site.id)).await?.remove(&site.id).unwrap_or_default();
     let targets = sources.store.targets(Some(site.id)).await?;
-    let series = sources.store.series(Some(site.id)).await?;
     let is_heard = heard.contains(&site.id);
-    let picture = picture::site(sources, site.id, is_heard, targets, &series, open).await?;
+    let picture = picture::site(sources, site.id, is_heard, targets, open).await?;
     let mut rows: Vec<TargetLine> = picture
         .targets
         .iter()

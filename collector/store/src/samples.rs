@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use domain::{
-    id::{SeriesId, SiteId},
+    id::{GroupId, SeriesId, SiteId, TargetId},
     sample::{Sample, Span},
 };
 
@@ -248,6 +248,16 @@ pub trait SampleStore: Send + Sync {
     /// Newest sample of each series, if any came in about the last day: from the records not yet in
     /// blocks, else from the group's last block.
     async fn latest(&self, site: SiteId, series: Vec<SeriesId>) -> Result<Vec<Option<Sample>>>;
+
+    /// What [`Self::latest`] has of the series that tell whether their target answers
+    /// ([`is_sign`](domain::metric::Metric::is_sign)), for many groups at once and without their
+    /// series being named. A look at the newest record of each: a target that it leaves out may have
+    /// a sample all the same, and what it tells is as new as any of that group.
+    async fn signs(
+        &self,
+        groups: Vec<(SiteId, GroupId)>,
+        now_ms: i64,
+    ) -> Result<Vec<(TargetId, Sample)>>;
 
     /// One bounded round of upkeep: compaction of finished days (and of late data), rollups,
     /// retention, checkpoint. `now_ms` is server time. Call again while it reports work.

@@ -97,6 +97,50 @@ async fn an_agent_that_measures_only_its_own_machine_makes_no_site_up() {
 }
 
 #[tokio::test]
+async fn what_is_said_of_all_sites_is_what_is_said_of_each() {
+    let house = House::new().await;
+    let (first, mut agent, gateway) = heard_site(&house, 1).await;
+    let (second, ..) = heard_site(&house, 2).await;
+    // A new layout of the gateway's group, of which nothing has come yet; then only the new target.
+    let beside = json!({"method": "icmp", "address": "192.0.2.9", "role": "hop", "period_s": 10});
+    let hop = house.target(&first, &beside).await;
+    let same = async || {
+        let list = house.read("/sites").await;
+        let mut states = Vec::new();
+        for site in list["items"].as_array().unwrap() {
+            let detail = house.read(&format!("/sites/{}", site["uai"].as_str().unwrap())).await;
+            assert_eq!(site["state"], detail["state"]);
+            let of_each: u64 = detail["ladder"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|rung| rung["targets"]["up"].as_u64().unwrap())
+                .sum();
+            assert_eq!(site["targets"]["up"], of_each, "{site}");
+            states.push((site["state"].as_str().unwrap().to_owned(), of_each));
+        }
+        let counts = house.read("/status").await["sites"].clone();
+        for state in ["up", "degraded", "down", "unknown"] {
+            let of_state = states.iter().filter(|(known, _)| known == state).count();
+            assert_eq!(counts[state], of_state, "{state}");
+        }
+        states
+    };
+    assert_eq!(same().await, [("up".to_owned(), 1), ("up".to_owned(), 1)], "{second}");
+    house.measure(&mut agent, hop, &[2], |series, _| (series.target.0 == hop).then_some(0)).await;
+    assert_eq!(
+        same().await[0],
+        ("up".to_owned(), 1),
+        "the gateway's newest round was not obtained"
+    );
+    house.measure(&mut agent, gateway, &[0], |_, _| Some(0)).await;
+    assert_eq!(same().await[0], ("up".to_owned(), 2));
+    // The day after, nothing of it is fresh.
+    house.clock.set(Timestamp::from_second(NOW + 86_400).unwrap());
+    assert_eq!(same().await[0].0, "unknown");
+}
+
+#[tokio::test]
 async fn a_failed_round_is_failing_until_an_incident_makes_it_down() {
     let house = House::new().await;
     let (uai, mut agent, target) = heard_site(&house, 1).await;

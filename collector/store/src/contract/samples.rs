@@ -1,7 +1,7 @@
 //! Samples: reading, rolling up, compacting.
 
 use domain::{
-    id::{AgentId, SeriesId, SiteId},
+    id::{AgentId, GroupId, SeriesId, SiteId},
     metric::{IF_COUNTER_DISCONTINUITY_TIME, SYS_UP_TIME},
     sample::{Sample, Span},
     target::{Community, Detail, Group, Method, Role, TargetSpec},
@@ -52,6 +52,7 @@ const DAY: Span = Span { from_ms: MIDNIGHT_MS, to_ms: MIDNIGHT_MS + DAY_MS };
 
 const IN_OCTETS: u32 = 60;
 const RTT: u32 = 4;
+const OUTCOME: u32 = 50;
 
 /// A site with one device, read every minute.
 pub(crate) struct School {
@@ -152,6 +153,68 @@ pub(crate) async fn upkeep(store: &impl Samples, now_ms: i64) -> Result<Maintena
         sum.damaged += report.damaged;
     }
     panic!("upkeep never ends");
+}
+
+/// What is told of who answers is the newest there is; what is not sure to be is left out.
+pub async fn signs_are_the_newest_there_is(store: &impl Samples) -> Result<()> {
+    let school = School::new(store, 1, 60).await?;
+    let target = school.group.targets[0].id;
+    let other = School::new(store, 2, 60).await?;
+    let asked = vec![
+        (school.site, school.group.id),
+        (other.site, other.group.id),
+        (school.site, GroupId(u32::MAX)),
+        // A group is asked of its own site.
+        (other.site, school.group.id),
+    ];
+    let signs = async |now_ms| store.signs(asked.clone(), now_ms).await;
+    let round = |group: &Group, seq: u64, minute: i64, outcome: i64| {
+        let cells =
+            group.columns.iter().map(|series| (series.metric == OUTCOME).then_some(outcome));
+        IncomingRecord {
+            payload: payload(&Rounds { times_ms: vec![0], cells: cells.collect() }),
+            group: Some((group.id, group.layout)),
+            ..school.round(seq, MIDNIGHT_MS + minute * MINUTE_MS, [None; 5])
+        }
+    };
+    let told = |minute: i64, outcome| {
+        vec![(target, Sample { t_ms: MIDNIGHT_MS + minute * MINUTE_MS, value: Some(outcome) })]
+    };
+    let now = MIDNIGHT_MS + 700 * MINUTE_MS;
+    let blind = school.group.clone();
+    keep(store, vec![round(&blind, 1, 600, 0)]).await?;
+    assert_eq!(signs(now).await?, [], "the layout has no sign");
+
+    let series = NewSeries {
+        target,
+        metric: OUTCOME,
+        instance: 0,
+        label: String::new(),
+        detail: Detail::Full,
+    };
+    store.add_series(school.site, vec![series]).await?;
+    let group = the_group(store, school.site).await?;
+    keep(store, vec![round(&group, 2, 620, 1)]).await?;
+    assert_eq!(signs(now).await?, told(620, 1));
+    keep(store, vec![round(&group, 3, 610, 0)]).await?;
+    assert_eq!(signs(now).await?, told(620, 1), "what comes late is not the newest");
+    keep(store, vec![round(&blind, 4, 630, 0)]).await?;
+    assert_eq!(signs(now).await?, [], "the newest record does not tell");
+    keep(store, vec![round(&group, 5, 1_439, 2)]).await?;
+    let sign = group.columns.iter().find(|series| series.metric == OUTCOME).expect("added").id;
+    let latest = store.latest(school.site, vec![sign]).await?;
+    assert_eq!(signs(DAY.to_ms).await?, told(1_439, 2), "as new just after midnight");
+    assert_eq!(latest, [Some(told(1_439, 2)[0].1)]);
+
+    // Once the day may stand in a block, what is left of it may be older.
+    let later = DAY.to_ms + 2 * HOUR_MS;
+    upkeep(store, later).await?;
+    keep(store, vec![round(&group, 6, 900, 0)]).await?;
+    assert_eq!(signs(later).await?, []);
+    assert_eq!(store.latest(school.site, vec![sign]).await?, latest);
+    keep(store, vec![round(&group, 7, 1_530, 0)]).await?;
+    assert_eq!(signs(later).await?, told(1_530, 0));
+    Ok(())
 }
 
 /// A day of a device that works: about 1 Mbit/s, a round of 20 ms.

@@ -178,7 +178,7 @@ fn due(conn: &Connection, after: (i64, u32), now_ms: i64) -> Result<(Vec<Job>, (
         }
         at = (site, grp);
         let day = day_of(t_ms);
-        if day_start(day + 1).saturating_add(GRACE_MS) > now_ms {
+        if !is_finished(day, now_ms) {
             continue;
         }
         let made_ms: Option<i64> =
@@ -188,6 +188,11 @@ fn due(conn: &Connection, after: (i64, u32), now_ms: i64) -> Result<(Vec<Job>, (
         }
     }
     Ok((jobs, at))
+}
+
+/// Whether the records of a day may have left the head by now.
+pub(crate) fn is_finished(day: i64, now_ms: i64) -> bool {
+    day_start(day + 1).saturating_add(GRACE_MS) <= now_ms
 }
 
 /// What takes the place of a group day's records.

@@ -3,6 +3,7 @@
 mod answers;
 pub(crate) mod gather;
 mod percentiles;
+mod signs;
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    id::{GroupId, SeriesId, SiteId},
+    id::{GroupId, SeriesId, SiteId, TargetId},
     metric::{self, Kind},
     sample::{Sample, Span},
 };
@@ -38,6 +39,7 @@ pub(crate) struct Shelf {
     pub(crate) read_payload: ReadPayload,
     pub(crate) retention: crate::Retention,
     layouts: Mutex<Layouts>,
+    signs: signs::Known,
     /// One round of upkeep at a time; where the next one goes on.
     pub(crate) upkeep: tokio::sync::Mutex<super::compact::Cursor>,
 }
@@ -76,6 +78,7 @@ impl Shelf {
             read_payload: options.read_payload,
             retention: options.retention,
             layouts: Mutex::default(),
+            signs: signs::Known::default(),
             upkeep: tokio::sync::Mutex::default(),
         }
     }
@@ -210,6 +213,15 @@ impl SampleStore for SqliteStore {
     async fn latest(&self, site: SiteId, series: Vec<SeriesId>) -> Result<Vec<Option<Sample>>> {
         let shelf = self.shelf();
         self.read(ACTION, move |conn| answers::latest(conn, &shelf, site, &series)).await
+    }
+
+    async fn signs(
+        &self,
+        groups: Vec<(SiteId, GroupId)>,
+        now_ms: i64,
+    ) -> Result<Vec<(TargetId, Sample)>> {
+        let shelf = self.shelf();
+        self.read(signs::ACTION, move |conn| signs::signs(conn, &shelf, &groups, now_ms)).await
     }
 
     async fn maintain(&self, now_ms: i64) -> Result<MaintenanceReport> {

@@ -36,6 +36,7 @@ laws!(
     nothing_of_a_withdrawn_agent_is_taken,
     percentiles_are_of_nearest_rank,
     questions_do_not_see_where_samples_are_kept,
+    signs_are_the_newest_there_is,
     records_are_taken_once,
     rolled_back_spools_are_noticed,
     sites_are_kept,
