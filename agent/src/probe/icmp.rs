@@ -22,20 +22,25 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use socket2::Type;
 use stats::{Burst, Reply};
 use surge_ping::{Client, ICMP, IcmpPacket, PingIdentifier, PingSequence, SurgeError};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     BuildError, Changes, Outcome, Probe, ProbeError, Round, dial::exchange_outcome, env::Env,
 };
 use crate::plan::{Group, Metric};
 
-/// Requests that leave in one go. A wake-up of the processor costs several times a packet; a larger
-/// batch would delay the stamps of its last replies.
+/// Requests that leave in one go before their replies are looked for: a larger batch would delay the
+/// stamps of its last replies.
 const BATCH: usize = 8;
-/// Between two batches of the whole agent. With [`BATCH`] it bounds what a receive buffer must
+/// Batches of a slot: a timer costs the processor several times a packet.
+const BATCHES: usize = 2;
+/// Between two slots of the whole agent. With [`BATCH`] it bounds what a receive buffer must
 /// hold while its reader waits for a processor: without a common pace, groups whose rounds
 /// coincide lose answers on this very machine.
-const BATCH_GAP: Duration = Duration::from_millis(1);
+const SLOT_GAP: Duration = Duration::from_millis(2);
 /// Requests without their answer, at most; the next batch waits for room.
 const MAX_IN_FLIGHT: usize = 512;
 /// Requests per target and round, at most.
@@ -55,8 +60,8 @@ pub struct Pinger {
     /// Shared by all targets: a datagram socket has no identifier to tell two groups' requests to
     /// one target apart.
     sequence: AtomicU16,
-    /// When the next batch may leave.
-    next_batch: Mutex<Instant>,
+    /// When the next slot starts.
+    next_slot: Mutex<Instant>,
 }
 
 #[derive(Default)]
@@ -88,7 +93,7 @@ impl Pinger {
             prefer,
             identifier: PingIdentifier(rand::random()),
             sequence: AtomicU16::new(rand::random()),
-            next_batch: Mutex::new(Instant::now()),
+            next_slot: Mutex::new(Instant::now()),
         }
     }
 
@@ -129,11 +134,11 @@ impl Pinger {
         socket.client.clone()
     }
 
-    /// When a batch that is ready now may leave. Time that passed unused is not made up for.
+    /// When a slot that is wanted now may start. Time that passed unused is not made up for.
     fn slot(&self) -> Instant {
-        let mut next = self.next_batch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next_slot.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = Instant::now().max(*next);
-        *next = slot + BATCH_GAP;
+        *next = slot + SLOT_GAP;
         slot
     }
 
@@ -268,7 +273,8 @@ impl IcmpProbe {
         let started = Instant::now();
         for turn in 0..self.count {
             let mut due = started + self.spacing * u32::from(turn);
-            for batch in askable.chunks(BATCH) {
+            for (place, batch) in askable.chunks(BATCH).enumerate() {
+                let starts_slot = place.is_multiple_of(BATCHES);
                 let mut has_slot = false;
                 loop {
                     let room = in_flight.len() < MAX_IN_FLIGHT;
@@ -279,7 +285,8 @@ impl IcmpProbe {
                             let burst: &mut Burst = &mut bursts[index];
                             burst.note(turn, reply);
                         }
-                        () = sleep_until(due), if room && !has_slot => {
+                        () = yield_now(), if room && !starts_slot => break,
+                        () = sleep_until(due), if room && starts_slot && !has_slot => {
                             due = pinger.slot();
                             has_slot = true;
                         }

@@ -156,8 +156,9 @@ impl Spool {
         let Some(epoch) = lane.epoch(segment.epoch) else { return Walk::Fine };
         let seal = epoch.seal;
         let opened;
-        let file = match &lane.active {
-            Some(active) if lane.is_newest(at) => &*active.file,
+        let (file, written) = match &lane.active {
+            // The rest of the file was set aside and holds nothing.
+            Some(active) if lane.is_newest(at) => (&*active.file, active.end),
             Some(_) | None => {
                 let name = lane.name(at).to_string();
                 match self.disk.as_deref().ok_or_else(no_disk).and_then(|disk| disk.open(&name)) {
@@ -168,7 +169,7 @@ impl Spool {
                         return Walk::Full;
                     }
                 }
-                &*opened
+                (&*opened, u64::MAX)
             }
         };
         let known = self.cursors.iter().position(|cursor| {
@@ -202,7 +203,8 @@ impl Spool {
                     offset += used as u64;
                     used = 0;
                     want = want.max(need);
-                    match read_range(file, offset, want) {
+                    let there = usize::try_from(written.saturating_sub(offset)).unwrap_or(want);
+                    match read_range(file, offset, want.min(there)) {
                         Ok(more) => chunk = more,
                         Err(_) => break Walk::Damaged,
                     }

@@ -1,17 +1,20 @@
 //! The spool's thread, and the handle through which the async side reaches it.
 //!
 //! Appending never waits: when the disk is too slow for what is measured, [`SpoolHandle::try_append`]
-//! says so and the scheduler skips, and declares that it skipped. Reads and acknowledgements are
-//! answered by the same thread between commits.
+//! says so and the scheduler skips, and declares that it skipped. Reads are answered by the same
+//! thread between commits.
+//!
+//! Waking a thread costs more than most of what it is woken for, so the thread sleeps until the next
+//! commit is due: what can wait for that lies in the queue until then.
 
 use std::{
     io,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+        Arc, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
-    thread::JoinHandle,
+    thread::{JoinHandle, Thread},
     time::{Duration, Instant},
 };
 
@@ -35,6 +38,8 @@ pub const URGENT_WAIT: Duration = Duration::from_millis(20);
 const MAINTAIN_EVERY: Duration = Duration::from_secs(10);
 /// Places of the queue kept for requests.
 const QUEUE_REQUESTS: usize = 64;
+/// Commands between two looks whether a commit is due.
+const MAX_TURN: usize = 256;
 /// What a record weighs in the queue besides its payload.
 const RECORD_WEIGHT: usize = 64;
 
@@ -53,17 +58,12 @@ pub enum SpoolError {
 }
 
 enum Command {
-    Append(NewRecord),
+    /// The record, and when it must be durable.
+    Append(NewRecord, Instant),
     Commit(oneshot::Sender<SpoolStatus>),
     Read(ReadRequest, oneshot::Sender<Batch>),
-    Ack {
-        lane: u32,
-        epoch: u64,
-        contig_upto: u64,
-        above: Vec<Range>,
-        resume: bool,
-        reply: oneshot::Sender<AckOutcome>,
-    },
+    Ack(Acked),
+    Resume(Acked, oneshot::Sender<AckOutcome>),
     NewEpoch {
         lane: u32,
         epoch: u64,
@@ -74,12 +74,52 @@ enum Command {
     Stop(String),
 }
 
+/// What the collector has of an epoch.
+struct Acked {
+    lane: u32,
+    epoch: u64,
+    contig_upto: u64,
+    above: Vec<Range>,
+}
+
+/// The thread's sleep.
+struct Sleep {
+    start: Instant,
+    /// When the thread wakes by itself, nanoseconds after `start`; told before it looks into the
+    /// queue for the last time, so that whoever hands over something later sees it.
+    until_ns: AtomicU64,
+    thread: OnceLock<Thread>,
+}
+
+impl Sleep {
+    fn new() -> Self {
+        let (until_ns, thread) = (AtomicU64::new(0), OnceLock::new());
+        Self { start: Instant::now(), until_ns, thread }
+    }
+
+    fn ns(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.start).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX)
+    }
+
+    /// Ends the sleep unless it ends by itself until `by`.
+    fn end_by(&self, by: Instant) {
+        if self.ns(by) < self.until_ns.load(Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+}
+
 /// Reaches the spool's thread from anywhere; cheap to clone.
 #[derive(Clone)]
 pub struct SpoolHandle {
     queue: SyncSender<Command>,
+    sleep: Arc<Sleep>,
     bytes: Arc<AtomicUsize>,
     records: Arc<AtomicUsize>,
+    commit_interval: Duration,
     status: watch::Receiver<SpoolStatus>,
 }
 
@@ -94,10 +134,12 @@ impl SpoolHandle {
         let weight = record.payload.len() + RECORD_WEIGHT;
         let bytes = self.bytes.fetch_add(weight, Ordering::AcqRel) + weight;
         let records = self.records.fetch_add(1, Ordering::AcqRel) + 1;
+        let now = Instant::now();
+        let due = now + if record.urgent { URGENT_WAIT } else { self.commit_interval };
         let sent = if bytes > QUEUE_BYTES || records > QUEUE_RECORDS {
             Err(SpoolError::Full)
         } else {
-            self.send(Command::Append(record))
+            self.send(Command::Append(record, due), if bytes < COMMIT_BYTES { due } else { now })
         };
         if sent.is_err() {
             self.bytes.fetch_sub(weight, Ordering::AcqRel);
@@ -122,19 +164,20 @@ impl SpoolHandle {
         self.ask(|reply| Command::Read(request, reply)).await
     }
 
-    /// Passes on an acknowledgement, see [`Spool::acked`].
+    /// Passes on an acknowledgement, see [`Spool::acked`]; it counts before whatever is asked later,
+    /// and frees space within [`MAINTAIN_EVERY`].
     ///
     /// # Errors
     /// [`SpoolError`].
-    pub async fn acked(
+    pub fn acked(
         &self,
         lane: u32,
         epoch: u64,
         contig_upto: u64,
         above: Vec<Range>,
-    ) -> Result<AckOutcome, SpoolError> {
-        let resume = false;
-        self.ask(|reply| Command::Ack { lane, epoch, contig_upto, above, resume, reply }).await
+    ) -> Result<(), SpoolError> {
+        let by = Instant::now() + MAINTAIN_EVERY;
+        self.send(Command::Ack(Acked { lane, epoch, contig_upto, above }), by)
     }
 
     /// Passes on what the collector holds at the start of a session, see [`Spool::resume`].
@@ -148,8 +191,8 @@ impl SpoolHandle {
         contig_upto: u64,
         above: Vec<Range>,
     ) -> Result<AckOutcome, SpoolError> {
-        let resume = true;
-        self.ask(|reply| Command::Ack { lane, epoch, contig_upto, above, resume, reply }).await
+        let acked = Acked { lane, epoch, contig_upto, above };
+        self.ask(|reply| Command::Resume(acked, reply)).await
     }
 
     /// Renumbers an epoch, see [`Spool::new_epoch`].
@@ -177,15 +220,18 @@ impl SpoolHandle {
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, SpoolError> {
         let (reply, answer) = oneshot::channel();
-        self.send(command(reply))?;
+        self.send(command(reply), Instant::now())?;
         answer.await.map_err(|_closed| SpoolError::Stopped)
     }
 
-    fn send(&self, command: Command) -> Result<(), SpoolError> {
-        self.queue.try_send(command).map_err(|error| match error {
+    /// Hands over what must be looked at until `by`.
+    fn send(&self, command: Command, by: Instant) -> Result<(), SpoolError> {
+        let sent = self.queue.try_send(command).map_err(|error| match error {
             TrySendError::Full(_) => SpoolError::Full,
             TrySendError::Disconnected(_) => SpoolError::Stopped,
-        })
+        });
+        self.sleep.end_by(by);
+        sent
     }
 }
 
@@ -223,9 +269,17 @@ impl SpoolThread {
         let (publish, status) = watch::channel(spool.status());
         let bytes = Arc::new(AtomicUsize::new(0));
         let records = Arc::new(AtomicUsize::new(0));
-        let handle =
-            SpoolHandle { queue, bytes: Arc::clone(&bytes), records: Arc::clone(&records), status };
-        let worker = Worker { spool, commands, publish, bytes, records, due: None };
+        let sleep = Arc::new(Sleep::new());
+        let handle = SpoolHandle {
+            queue,
+            sleep: Arc::clone(&sleep),
+            bytes: Arc::clone(&bytes),
+            records: Arc::clone(&records),
+            commit_interval: spool.commit_interval(),
+            status,
+        };
+        let worker =
+            Worker { spool, commands, sleep, publish, bytes, records, due: None, stopped: false };
         let thread = std::thread::Builder::new().name("spool".to_owned()).spawn(|| worker.run());
         // An agent that cannot have its second thread cannot work at all.
         #[expect(clippy::expect_used, reason = "as above")]
@@ -245,7 +299,7 @@ impl SpoolThread {
     /// # Errors
     /// [`SpoolError::Full`] when the disk hangs with a full queue: the thread is left behind.
     pub fn stop(self, reason: &str) -> Result<(), SpoolError> {
-        self.handle.send(Command::Stop(reason.to_owned()))?;
+        self.handle.send(Command::Stop(reason.to_owned()), Instant::now())?;
         self.thread.join().map_err(|_panic| SpoolError::Stopped)
     }
 }
@@ -253,60 +307,84 @@ impl SpoolThread {
 struct Worker {
     spool: Spool,
     commands: Receiver<Command>,
+    sleep: Arc<Sleep>,
     publish: watch::Sender<SpoolStatus>,
     bytes: Arc<AtomicUsize>,
     records: Arc<AtomicUsize>,
     /// When what is pending must be committed.
     due: Option<Instant>,
+    stopped: bool,
 }
 
 impl Worker {
     fn run(mut self) {
+        // Set once, here: nobody else has this cell's other end.
+        let _ = self.sleep.thread.set(std::thread::current());
         let mut maintain = Instant::now();
-        loop {
+        while !self.stopped {
             let now = Instant::now();
             if maintain <= now {
-                self.spool.maintain();
+                self.maintain(now);
                 maintain = now + MAINTAIN_EVERY;
-                self.spool.look_at_oldest();
-                self.publish.send_replace(self.spool.status());
-                // Both may have declared losses.
-                if self.due.is_none() && self.spool.pending_bytes() > 0 {
-                    self.due = Some(now + URGENT_WAIT);
-                }
-                // A failed disk is tried again although nothing new came.
-                if self.spool.is_degraded() {
-                    self.commit();
-                }
             }
-            if self.due.is_some_and(|due| due <= now) {
+            // Before the commit: what lies in the queue shares it.
+            self.take_commands();
+            if self.stopped {
+                return;
+            }
+            if self.due.is_some_and(|due| due <= Instant::now()) {
                 self.commit();
             }
             let wake = self.due.map_or(maintain, |due| due.min(maintain));
-            let wait = wake.saturating_duration_since(Instant::now());
-            match self.commands.recv_timeout(wait) {
-                Ok(Command::Append(record)) => self.append(&record),
-                Ok(Command::Stop(reason)) => {
-                    self.spool.record_stop(&reason);
-                    self.publish.send_replace(self.spool.status());
-                    return;
-                }
-                Ok(command) => self.answer(command),
-                Err(RecvTimeoutError::Timeout) => {}
-                // Nobody is left who could hand over or ask.
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.spool.commit();
-                    return;
-                }
+            self.sleep.until_ns.store(self.sleep.ns(wake), Ordering::SeqCst);
+            if !self.take_commands() {
+                std::thread::park_timeout(wake.saturating_duration_since(Instant::now()));
             }
+            self.sleep.until_ns.store(0, Ordering::SeqCst);
         }
     }
 
-    fn append(&mut self, record: &NewRecord) {
+    fn maintain(&mut self, now: Instant) {
+        self.spool.maintain();
+        self.spool.look_at_oldest();
+        self.publish.send_replace(self.spool.status());
+        // Both may have declared losses.
+        if self.due.is_none() && self.spool.pending_bytes() > 0 {
+            self.due = Some(now + URGENT_WAIT);
+        }
+        // A failed disk is tried again although nothing new came.
+        if self.spool.is_degraded() {
+            self.commit();
+        }
+    }
+
+    /// Does what lies in the queue, [`MAX_TURN`] at most; false when there was nothing.
+    fn take_commands(&mut self) -> bool {
+        for turn in 0..MAX_TURN {
+            match self.commands.try_recv() {
+                Ok(Command::Append(record, due)) => self.append(&record, due),
+                Ok(Command::Stop(reason)) => {
+                    self.spool.record_stop(&reason);
+                    self.publish.send_replace(self.spool.status());
+                    self.stopped = true;
+                    return true;
+                }
+                Ok(command) => self.answer(command),
+                Err(TryRecvError::Empty) => return turn > 0,
+                // Nobody is left who could hand over or ask.
+                Err(TryRecvError::Disconnected) => {
+                    self.spool.commit();
+                    self.stopped = true;
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    fn append(&mut self, record: &NewRecord, due: Instant) {
         self.bytes.fetch_sub(record.payload.len() + RECORD_WEIGHT, Ordering::AcqRel);
         self.records.fetch_sub(1, Ordering::AcqRel);
-        let wait = if record.urgent { URGENT_WAIT } else { self.spool.commit_interval() };
-        let due = Instant::now() + wait;
         // `try_append` has asked already.
         if let Err(error) = self.spool.append(record) {
             self.spool.counters.refused_records += 1;
@@ -334,19 +412,23 @@ impl Worker {
                 self.commit();
                 let _ = reply.send(self.spool.status());
             }
-            Command::Ack { lane, epoch, contig_upto, above, resume, reply } => {
-                let outcome = if resume {
-                    self.spool.resume(lane, epoch, contig_upto, &above)
-                } else {
-                    self.spool.acked(lane, epoch, contig_upto, &above)
-                };
-                let _ = reply.send(outcome);
+            Command::Ack(Acked { lane, epoch, contig_upto, above }) => {
+                match self.spool.acked(lane, epoch, contig_upto, &above) {
+                    // An unknown epoch has just drained.
+                    AckOutcome::Applied | AckOutcome::Unknown => {}
+                    AckOutcome::BeyondHead => {
+                        tracing::warn!(lane, "an acknowledgement of what never was is ignored");
+                    }
+                }
+            }
+            Command::Resume(Acked { lane, epoch, contig_upto, above }, reply) => {
+                let _ = reply.send(self.spool.resume(lane, epoch, contig_upto, &above));
             }
             Command::NewEpoch { lane, epoch, contig_upto, above, reply } => {
                 let _ = reply.send(self.spool.new_epoch(lane, epoch, contig_upto, &above));
                 self.publish.send_replace(self.spool.status());
             }
-            Command::Append(_) | Command::Stop(_) => {}
+            Command::Append(..) | Command::Stop(_) => {}
         }
         // A read may have declared damage.
         if self.due.is_none() && self.spool.pending_bytes() > 0 {

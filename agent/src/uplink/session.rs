@@ -23,7 +23,7 @@ use super::{
 use crate::{
     clock::{ServerClock, StepWatch},
     platform,
-    spool::{AckOutcome, ReadRequest, SpoolStatus, worker::SpoolError},
+    spool::{ReadRequest, SpoolStatus, worker::SpoolError},
     wire,
 };
 pub(super) use opening::EpochGuard;
@@ -195,7 +195,7 @@ impl Session<'_> {
                 biased;
                 () = stop.cancelled() => return self.goodbye().await,
                 message = self.down.message() => match message {
-                    Ok(Some(message)) => self.hear(message).await,
+                    Ok(Some(message)) => self.hear(message),
                     Ok(None) => Err(SessionError::Closed.into()),
                     Err(error) => Err(status(error).into()),
                 },
@@ -361,10 +361,10 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn hear(&mut self, message: v1::Down) -> Result<(), Stop> {
+    fn hear(&mut self, message: v1::Down) -> Result<(), Stop> {
         self.heard = Instant::now();
         match message.message {
-            Some(down::Message::Ack(ack)) => self.ack(ack).await,
+            Some(down::Message::Ack(ack)) => self.ack(ack),
             Some(down::Message::Credit(credit)) => {
                 self.sender.grant(credit);
                 Ok(())
@@ -386,7 +386,7 @@ impl Session<'_> {
         }
     }
 
-    async fn ack(&mut self, ack: v1::Ack) -> Result<(), Stop> {
+    fn ack(&mut self, ack: v1::Ack) -> Result<(), Stop> {
         for rejected in &ack.rejected {
             self.uplink.metrics.records_rejected.inc();
             let reason = rejected.reason.chars().take(200).collect::<String>();
@@ -402,13 +402,9 @@ impl Session<'_> {
             }
         }
         self.uplink.metrics.acks.inc();
-        let told = self.uplink.spool.acked(ack.lane, ack.epoch, ack.contig_upto, ack.above).await;
-        match told {
-            // An unknown epoch has just drained; when the queue is full, the next one says the same.
-            Ok(AckOutcome::Applied | AckOutcome::Unknown) | Err(SpoolError::Full) => {}
-            Ok(AckOutcome::BeyondHead) => {
-                self.uplink.metrics.acks_ignored.inc();
-            }
+        match self.uplink.spool.acked(ack.lane, ack.epoch, ack.contig_upto, ack.above) {
+            // When the queue is full, the next acknowledgement says the same.
+            Ok(()) | Err(SpoolError::Full) => {}
             Err(error) => return Err(error.into()),
         }
         let idle = self.sender.in_flight() == (0, 0);
