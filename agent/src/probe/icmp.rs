@@ -10,9 +10,10 @@ pub mod stats;
 
 use std::{
     net::IpAddr,
+    pin::pin,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU16, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -36,11 +37,11 @@ use crate::plan::{Group, Metric};
 /// stamps of its last replies.
 const BATCH: usize = 8;
 /// Batches of a slot: a timer costs the processor several times a packet.
-const BATCHES: usize = 2;
-/// Between two slots of the whole agent. With [`BATCH`] it bounds what a receive buffer must
-/// hold while its reader waits for a processor: without a common pace, groups whose rounds
-/// coincide lose answers on this very machine.
-const SLOT_GAP: Duration = Duration::from_millis(2);
+const BATCHES: usize = 4;
+/// Between two slots of the whole agent. It bounds what a receive buffer must hold while its reader
+/// waits for a processor: without a common pace, groups whose rounds coincide lose answers on this
+/// very machine.
+const SLOT_GAP: Duration = Duration::from_millis(4);
 /// Requests without their answer, at most; the next batch waits for room.
 const MAX_IN_FLIGHT: usize = 512;
 /// Requests per target and round, at most.
@@ -269,34 +270,49 @@ impl IcmpProbe {
             .filter_map(|(index, target)| Some((index, *target, pinger.client(*target)?)))
             .collect();
         let ask = Ask { timeout: self.group.timeout, payload: &self.payload };
+        // Requests handed over, and those of them that left: a future does nothing before its turn.
+        let (mut pushed, begun) = (0, AtomicUsize::new(0));
         let mut in_flight = FuturesUnordered::new();
         let started = Instant::now();
         for turn in 0..self.count {
             let mut due = started + self.spacing * u32::from(turn);
             for (place, batch) in askable.chunks(BATCH).enumerate() {
-                let starts_slot = place.is_multiple_of(BATCHES);
-                let mut has_slot = false;
+                let mut has_slot = !place.is_multiple_of(BATCHES);
                 loop {
                     let room = in_flight.len() < MAX_IN_FLIGHT;
-                    // Requests that were pushed leave, and answers are taken, before the next batch.
                     tokio::select! {
                         biased;
                         Some((index, turn, reply)) = in_flight.next() => {
                             let burst: &mut Burst = &mut bursts[index];
                             burst.note(turn, reply);
                         }
-                        () = yield_now(), if room && !starts_slot => break,
-                        () = sleep_until(due), if room && starts_slot && !has_slot => {
+                        () = sleep_until(due), if room && !has_slot => {
                             due = pinger.slot();
                             has_slot = true;
                         }
-                        () = sleep_until(due), if has_slot => break,
+                        () = sleep_until(due), if room && has_slot => break,
                     }
                 }
                 for (index, target, client) in batch {
+                    let (begun, turn) = (&begun, usize::from(turn));
+                    pushed += 1;
                     in_flight.push(async move {
-                        (*index, usize::from(turn), pinger.ping(client, *target, ask).await)
+                        begun.fetch_add(1, Ordering::Relaxed);
+                        (*index, turn, pinger.ping(client, *target, ask).await)
                     });
+                }
+                // The requests leave, and the answers that are there are taken, before the next ones.
+                while begun.load(Ordering::Relaxed) < pushed {
+                    let mut others = pin!(yield_now());
+                    loop {
+                        tokio::select! {
+                            biased;
+                            Some((index, turn, reply)) = in_flight.next() => {
+                                bursts[index].note(turn, reply);
+                            }
+                            () = &mut others => break,
+                        }
+                    }
                 }
             }
         }

@@ -322,15 +322,15 @@ impl Worker {
         let _ = self.sleep.thread.set(std::thread::current());
         let mut maintain = Instant::now();
         while !self.stopped {
+            // First: the commit shares what lies in the queue, and acknowledgements tell what is old.
+            self.take_commands();
+            if self.stopped {
+                return;
+            }
             let now = Instant::now();
             if maintain <= now {
                 self.maintain(now);
                 maintain = now + MAINTAIN_EVERY;
-            }
-            // Before the commit: what lies in the queue shares it.
-            self.take_commands();
-            if self.stopped {
-                return;
             }
             if self.due.is_some_and(|due| due <= Instant::now()) {
                 self.commit();
