@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     identity::{Keyring, tls::TlsTime},
     metrics::{self, Metrics},
+    platform::alarm::Alarm,
     probe::{self, Env},
     schedule::runner::{Builder, Runner, Shared, Sink},
     spool::{SpoolConfig, SpoolHandle, SpoolThread},
@@ -160,13 +161,20 @@ fn shared(
     let build: Builder = Box::new(move |group| probe::build(group, &env));
     let handle = spool.clone();
     let sink: Sink = Box::new(move |record| handle.try_append(record));
-    Shared::new(
+    let shared = Shared::new(
         Arc::clone(clock),
         Arc::clone(metrics),
         agent_id,
         (build, sink),
         (config.limits.snmp_devices, config.limits.packets_per_s),
-    )
+    );
+    match Alarm::start() {
+        Ok(alarm) => shared.woken_by(alarm),
+        Err(error) => {
+            tracing::warn!(%error, "no timer of the kernel's: the runtime's cost more");
+            shared
+        }
+    }
 }
 
 /// A port that is taken is no reason not to measure.

@@ -2,6 +2,8 @@
 //!
 //! Every reader has its parser beside it, a pure function of the file's text.
 
+pub mod alarm;
+
 use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},

@@ -25,6 +25,7 @@ use crate::{
     clock::Clock,
     metrics::{Cause, Kind, Metrics},
     plan::{Group, Plan, ProbeKind},
+    platform::alarm::Alarm,
     probe::{BuildError, Probe, Round},
     spool::{NewRecord, worker::SpoolError},
     wire,
@@ -62,6 +63,8 @@ pub struct Shared {
     pub build: Builder,
     /// Takes records.
     pub sink: Sink,
+    /// Wakes the groups by the boot clock; without it the runtime's timers do.
+    alarm: Option<Alarm>,
     devices: Semaphore,
     budget: Mutex<Budget>,
     missed: Mutex<Missed>,
@@ -98,7 +101,15 @@ impl Shared {
             missed: Mutex::default(),
             untold: Mutex::default(),
             is_stopping: AtomicBool::new(false),
+            alarm: None,
         }
+    }
+
+    /// With a timer of the kernel's, which must go by the same clock.
+    #[must_use]
+    pub fn woken_by(mut self, alarm: Alarm) -> Self {
+        self.alarm = Some(alarm);
+        self
     }
 
     fn miss(&self, cause: &'static str, stretch: Stretch) {
@@ -309,7 +320,7 @@ async fn measure(shared: Arc<Shared>, group: Arc<Group>, mut probe: Box<dyn Prob
     let mut panics = 0_u32;
     let mut last_error = None;
     loop {
-        let tick = next_tick(&mut table, &*clock).await;
+        let tick = next_tick(&mut table, &shared).await;
         let suspended = watch.slept(&*clock);
         if tick.skipped > 0 {
             let (cause, reason) = if suspended {
@@ -396,14 +407,18 @@ fn stretch(group: &Group, reason: GapReason, from: u64, to: u64, rounds: u64) ->
 }
 
 /// Waits for the next round's time.
-async fn next_tick(table: &mut Timetable, clock: &dyn Clock) -> Tick {
+async fn next_tick(table: &mut Timetable, shared: &Shared) -> Tick {
     loop {
-        let now = clock.boot_ns();
+        let now = shared.clock.boot_ns();
         if let Some(tick) = table.take(now) {
             return tick;
         }
-        let wait = Duration::from_nanos(table.next_due().saturating_sub(now));
-        sleep(wait.min(MAX_SLEEP)).await;
+        if let Some(alarm) = &shared.alarm {
+            alarm.until(table.next_due()).await;
+        } else {
+            let wait = Duration::from_nanos(table.next_due().saturating_sub(now));
+            sleep(wait.min(MAX_SLEEP)).await;
+        }
     }
 }
 
