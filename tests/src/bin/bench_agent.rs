@@ -91,6 +91,7 @@ fn bench(minutes: u32) -> Result<Figures> {
     );
     sleep(ROUND);
 
+    let _awake = usage::Awake::keep()?;
     let api = collector.api_address();
     let before = Snapshot::take(pid, &line, api)?;
     let threads = usage::cpu_by_thread(pid)?;
