@@ -44,6 +44,7 @@ use tokio::sync::Semaphore;
 use crate::{clock::Clock, import, live::Live, query::Sources, targets::TargetError};
 use problem::Problem;
 
+pub use problem::PROBLEMS;
 pub use tokens::{TOKEN_PREFIX, Tokens};
 
 /// Largest body of a request, bytes.

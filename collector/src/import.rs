@@ -14,6 +14,8 @@ use domain::{
     uai::{Uai, UaiError},
 };
 
+use crate::wrong::Code;
+
 /// Largest file, in bytes.
 pub const MAX_BYTES: usize = 10 << 20;
 /// Most lines in a file, the header included.
@@ -139,29 +141,29 @@ pub enum Reason {
 impl Reason {
     /// A stable word for programs.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::FileTooLarge => "file-too-large",
-            Self::TooManyLines => "too-many-lines",
-            Self::LineTooLong => "line-too-long",
-            Self::Utf16 => "utf-16",
-            Self::NotUtf8(_) => "not-utf-8",
-            Self::Empty => "empty",
-            Self::UnknownColumn(_) => "unknown-column",
-            Self::ColumnTwice => "column-twice",
-            Self::ColumnMissing => "column-missing",
-            Self::OpenQuote => "open-quote",
-            Self::StrayQuote => "stray-quote",
-            Self::CellCount { .. } => "cell-count",
-            Self::EmptyCell => "empty-cell",
-            Self::TextTooLong(_) => "text-too-long",
-            Self::Control => "control-character",
-            Self::Uai(UaiError::Shape) => "uai-shape",
-            Self::Uai(UaiError::Key { .. }) => "uai-key",
-            Self::UaiTwice(_) => "uai-twice",
-            Self::Code { .. } => "unknown-code",
-            Self::Number { .. } => "number",
-            Self::HalfPosition => "half-position",
+            Self::FileTooLarge => Code::FileTooLarge,
+            Self::TooManyLines => Code::TooManyLines,
+            Self::LineTooLong => Code::LineTooLong,
+            Self::Utf16 => Code::Utf16,
+            Self::NotUtf8(_) => Code::NotUtf8,
+            Self::Empty => Code::Empty,
+            Self::UnknownColumn(_) => Code::UnknownColumn,
+            Self::ColumnTwice => Code::ColumnTwice,
+            Self::ColumnMissing => Code::ColumnMissing,
+            Self::OpenQuote => Code::OpenQuote,
+            Self::StrayQuote => Code::StrayQuote,
+            Self::CellCount { .. } => Code::CellCount,
+            Self::EmptyCell => Code::EmptyCell,
+            Self::TextTooLong(_) => Code::TextTooLong,
+            Self::Control => Code::ControlCharacter,
+            Self::Uai(UaiError::Shape) => Code::UaiShape,
+            Self::Uai(UaiError::Key { .. }) => Code::UaiKey,
+            Self::UaiTwice(_) => Code::UaiTwice,
+            Self::Code { .. } => Code::UnknownCode,
+            Self::Number { .. } => Code::NotInRange,
+            Self::HalfPosition => Code::HalfPosition,
         }
     }
 }

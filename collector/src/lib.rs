@@ -11,7 +11,7 @@
 //! - [`live`]: agents as they are now. [`feed`]: committed samples on their way to the evaluator.
 //! - [`import`]: `sites.csv`, checked line by line.
 //! - [`api`]: HTTP and JSON over it.
-//! - [`query`]: every question that a reader can ask, once.
+//! - [`query`]: every question that a reader can ask, once. [`wrong`]: codes of what can be wrong with it.
 //! - [`metrics`]: the collector's own figures.
 
 pub mod access;
@@ -37,3 +37,4 @@ pub mod session;
 pub mod targets;
 pub mod tls;
 pub mod wire;
+pub mod wrong;

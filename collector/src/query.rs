@@ -23,7 +23,10 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use store::{Store, StoreError};
 
-use crate::live::Live;
+use crate::{
+    live::Live,
+    wrong::{Code, Wrong},
+};
 
 /// Most rows of one answer.
 pub const MAX_ROWS: usize = 10_000;
@@ -49,12 +52,12 @@ pub struct Sources<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// The question makes no sense or asks for too much; the reason is for the asker's eyes.
-    #[error("{parameter}: {reason}")]
+    #[error("{parameter}: {wrong}")]
     Bad {
         /// Which part of the question.
         parameter: &'static str,
         /// What to change.
-        reason: String,
+        wrong: Wrong,
     },
     /// What is asked about does not exist.
     #[error("there is no {what} {key}")]
@@ -71,8 +74,9 @@ pub enum QueryError {
 
 impl QueryError {
     /// A part of the question is wrong.
-    pub fn bad(parameter: &'static str, reason: impl Into<String>) -> Self {
-        Self::Bad { parameter, reason: reason.into() }
+    #[must_use]
+    pub fn bad(parameter: &'static str, wrong: Wrong) -> Self {
+        Self::Bad { parameter, wrong }
     }
 }
 
@@ -152,12 +156,12 @@ impl Page {
     pub fn rows(&self) -> Result<usize> {
         match self.limit.unwrap_or(DEFAULT_ROWS) {
             rows @ 1..=MAX_ROWS => Ok(rows),
-            rows => Err(QueryError::bad("limit", format!("{rows} is not within 1 and {MAX_ROWS}"))),
+            rows => Err(QueryError::bad("limit", Wrong::out_of(rows, 1, MAX_ROWS))),
         }
     }
 
     fn bad_key() -> QueryError {
-        QueryError::bad("after", "not a key that `next` gave")
+        QueryError::bad("after", Wrong::new(Code::Cursor, "not a key that `next` gave"))
     }
 
     /// Cuts ascending rows to the page; `key` orders them and `parse` reads the key of `after`.
@@ -180,7 +184,7 @@ impl Page {
 
 /// Reads the key of a site.
 pub fn parse_uai(text: &str) -> Result<Uai> {
-    text.parse().map_err(|error: domain::uai::UaiError| QueryError::bad("uai", error.to_string()))
+    text.parse().map_err(|error: domain::uai::UaiError| QueryError::bad("uai", error.into()))
 }
 
 /// The site with this key.

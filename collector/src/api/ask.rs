@@ -9,7 +9,10 @@ use http::{HeaderMap, StatusCode, header, request::Parts};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
-use crate::query::{MAX_TEXT_BYTES, Page};
+use crate::{
+    query::{MAX_TEXT_BYTES, Page},
+    wrong::{Code, Wrong},
+};
 
 /// Most keys of one question.
 const MAX_KEYS: usize = 32;
@@ -32,17 +35,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Ask {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|_| Problem::bad("query", "not key=value pairs of UTF-8 text"))?;
+        let Query(pairs) =
+            Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| {
+                Problem::bad(
+                    "query",
+                    Wrong::new(Code::NotPairs, "not key=value pairs of UTF-8 text"),
+                )
+            })?;
         if pairs.len() > MAX_KEYS {
-            return Err(Problem::bad("query", format!("more than {MAX_KEYS} keys")));
+            return Err(Problem::bad(
+                "query",
+                Wrong::new(Code::TooManyKeys, format!("more than {MAX_KEYS} keys"))
+                    .expected(MAX_KEYS),
+            ));
         }
         for (at, (key, value)) in pairs.iter().enumerate() {
             if pairs[..at].iter().any(|(earlier, _)| earlier == key) {
-                return Err(Problem::bad(cut(key), "stands there twice"));
+                return Err(Problem::bad(
+                    cut(key),
+                    Wrong::new(Code::KeyTwice, "stands there twice"),
+                ));
             }
             if value.len() > MAX_TEXT_BYTES {
-                return Err(Problem::bad(cut(key), format!("more than {MAX_TEXT_BYTES} bytes")));
+                return Err(Problem::bad(cut(key), Wrong::too_long(MAX_TEXT_BYTES)));
             }
         }
         Ok(Self { pairs, accepts_csv: accepts_csv(&parts.headers) })
@@ -60,21 +75,29 @@ impl Ask {
     pub(super) fn read<T>(
         &mut self,
         key: &str,
-        expected: &str,
+        wrong: impl FnOnce() -> Wrong,
         read: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(key) else { return Ok(None) };
-        read(&text).map(Some).ok_or_else(|| Problem::bad(key, format!("expected {expected}")))
+        read(&text).map(Some).ok_or_else(|| Problem::bad(key, wrong()))
     }
 
     /// The number of a key.
     pub(super) fn number<T: std::str::FromStr>(&mut self, key: &str) -> Result<Option<T>, Problem> {
-        self.read(key, "a number", |text| text.parse().ok())
+        self.read(
+            key,
+            || Wrong::new(Code::NotANumber, "expected a number"),
+            |text| text.parse().ok(),
+        )
     }
 
     /// The truth of a key; false when absent.
     pub(super) fn flag(&mut self, key: &str) -> Result<bool, Problem> {
-        let flag = self.read(key, "true or false", |text| text.parse().ok())?;
+        let flag = self.read(
+            key,
+            || Wrong::new(Code::NotTrueOrFalse, "expected true or false"),
+            |text| text.parse().ok(),
+        )?;
         Ok(flag.unwrap_or(false))
     }
 
@@ -85,13 +108,20 @@ impl Ask {
 
     /// The format asked for; a problem when a key was not taken.
     pub(super) fn finish(mut self) -> Result<Format, Problem> {
-        let format = self.read("format", "json or csv", |text| match text {
-            "json" => Some(Format::Json),
-            "csv" => Some(Format::Csv),
-            _ => None,
-        })?;
+        let format = self.read(
+            "format",
+            || Wrong::none_of(&["json", "csv"]),
+            |text| match text {
+                "json" => Some(Format::Json),
+                "csv" => Some(Format::Csv),
+                _ => None,
+            },
+        )?;
         match self.pairs.first() {
-            Some((key, _)) => Err(Problem::bad(cut(key), "this question has no such key")),
+            Some((key, _)) => Err(Problem::bad(
+                cut(key),
+                Wrong::new(Code::UnknownKey, "this question has no such key"),
+            )),
             None if self.accepts_csv => Ok(format.unwrap_or(Format::Csv)),
             None => Ok(format.unwrap_or(Format::Json)),
         }
@@ -130,7 +160,7 @@ async fn body<S: Send + Sync>(
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             Problem::TooLarge
         } else {
-            Problem::bad("body", "it ended early")
+            Problem::bad("body", Wrong::new(Code::BodyCut, "it ended early"))
         }
     })
 }
@@ -143,9 +173,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = body(request, state, "application/json").await?;
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|error| Problem::bad("body", error.to_string()))
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            let reason = error.to_string();
+            Problem::bad("body", Wrong::new(Code::BodyShape, &reason).found(reason))
+        })
     }
 }
 

@@ -5,7 +5,12 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use store::StoreError;
 
-use crate::{import, query::QueryError, targets::TargetError};
+use crate::{
+    import,
+    query::QueryError,
+    targets::TargetError,
+    wrong::{Code, Wrong},
+};
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -17,7 +22,7 @@ pub(super) enum Problem {
         /// Which part.
         parameter: String,
         /// What to change.
-        reason: String,
+        wrong: Wrong,
     },
     /// No such thing.
     NotFound(String),
@@ -55,8 +60,8 @@ pub(super) struct Fault {
     /// Column, for CSV bodies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) column: Option<&'static str>,
-    /// A stable word for programs.
-    pub(super) code: &'static str,
+    /// For programs.
+    pub(super) code: Code,
     /// What is wrong, for people.
     pub(super) reason: String,
     /// What stands there, where a program needs it to say the same in another language.
@@ -69,21 +74,14 @@ pub(super) struct Fault {
 
 impl Fault {
     /// A fault of the whole body.
-    pub(super) fn whole(code: &'static str, reason: impl Into<String>) -> Self {
-        Self {
-            pointer: None,
-            line: None,
-            column: None,
-            code,
-            reason: reason.into(),
-            found: None,
-            expected: None,
-        }
+    pub(super) fn whole(wrong: Wrong) -> Self {
+        let Wrong { code, reason, found, expected } = wrong;
+        Self { pointer: None, line: None, column: None, code, reason, found, expected }
     }
 
     /// A fault of a member of a JSON body.
-    pub(super) fn at(member: &str, code: &'static str, reason: impl Into<String>) -> Self {
-        Self { pointer: Some(format!("/{member}")), ..Self::whole(code, reason) }
+    pub(super) fn at(member: &str, wrong: Wrong) -> Self {
+        Self { pointer: Some(format!("/{member}")), ..Self::whole(wrong) }
     }
 
     /// A fault of a site's member.
@@ -92,7 +90,7 @@ impl Fault {
             pointer: column.map(|column| format!("/{column}")),
             found: reason.found(),
             expected: reason.expected(column),
-            ..Self::whole(reason.code(), reason.to_string())
+            ..Self::whole(Wrong::new(reason.code(), reason.to_string()))
         }
     }
 }
@@ -120,13 +118,39 @@ struct Document<'a> {
     instance: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parameter: Option<&'a str>,
+    /// What kind of fault the parameter has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<Code>,
+    /// What the problem is about: what stands there, or what does not exist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<&'a str>,
+    /// What should stand there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<&'a str>,
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     errors: &'a [Fault],
 }
 
+/// Every kind of problem, as its type ends.
+pub const PROBLEMS: [&str; 13] = [
+    "unauthorised",
+    "bad-question",
+    "not-found",
+    "no-route",
+    "method",
+    "conflict",
+    "too-large",
+    "media-type",
+    "invalid",
+    "busy",
+    "timed-out",
+    "unavailable",
+    "internal",
+];
+
 impl Problem {
-    pub(super) fn bad(parameter: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::BadQuestion { parameter: parameter.into(), reason: reason.into() }
+    pub(super) fn bad(parameter: impl Into<String>, wrong: Wrong) -> Self {
+        Self::BadQuestion { parameter: parameter.into(), wrong }
     }
 
     /// The one table from error to status.
@@ -167,7 +191,7 @@ impl Problem {
     /// What the asker may read beyond the title.
     fn detail(&self) -> Option<String> {
         match self {
-            Self::BadQuestion { parameter, reason } => Some(format!("{parameter}: {reason}")),
+            Self::BadQuestion { parameter, wrong } => Some(format!("{parameter}: {wrong}")),
             Self::NotFound(what) => Some(format!("{what} does not exist")),
             Self::Conflict(what) => Some(format!("{what} already exists")),
             Self::MediaType(expected) => Some(format!("expected {expected}")),
@@ -221,7 +245,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {
-            QueryError::Bad { parameter, reason } => Self::bad(parameter, reason),
+            QueryError::Bad { parameter, wrong } => Self::bad(parameter, wrong),
             QueryError::NotFound { what, key } => Self::NotFound(format!("{what} {key}")),
             QueryError::Store(error) => error.into(),
         }
@@ -232,8 +256,9 @@ impl From<TargetError> for Problem {
     fn from(error: TargetError) -> Self {
         match error {
             TargetError::Store(error) => error.into(),
-            full @ TargetError::Full(..) => {
-                Self::Invalid(vec![Fault::whole("full", full.to_string())])
+            TargetError::Full(max, what) => {
+                let wrong = Wrong::new(Code::Full, error.to_string()).found(what).expected(max);
+                Self::Invalid(vec![Fault::whole(wrong)])
             }
         }
     }
@@ -253,30 +278,37 @@ impl From<StoreError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, code, title) = self.row();
-        let (parameter, errors) = match &self {
-            Self::BadQuestion { parameter, .. } => (Some(parameter.as_str()), &[][..]),
-            Self::Invalid(faults) => (None, faults.as_slice()),
-            Self::Unauthorised
-            | Self::NotFound(_)
-            | Self::NoRoute
-            | Self::Method
-            | Self::Conflict(_)
-            | Self::TooLarge
-            | Self::MediaType(_)
-            | Self::Busy
-            | Self::TimedOut
-            | Self::Unavailable(_)
-            | Self::Internal(_) => (None, &[][..]),
-        };
-        let document = Document {
+        let mut document = Document {
             r#type: format!("/problems/{code}"),
             title,
             status: status.as_u16(),
             detail: self.detail(),
             instance: self.logged(),
-            parameter,
-            errors,
+            parameter: None,
+            code: None,
+            found: None,
+            expected: None,
+            errors: &[],
         };
+        match &self {
+            Self::BadQuestion { parameter, wrong } => {
+                document.parameter = Some(parameter);
+                document.code = Some(wrong.code);
+                document.found = wrong.found.as_deref();
+                document.expected = wrong.expected.as_deref();
+            }
+            Self::Invalid(faults) => document.errors = faults,
+            Self::NotFound(what) | Self::Conflict(what) => document.found = Some(what),
+            Self::MediaType(expected) => document.expected = Some(expected),
+            Self::Unauthorised
+            | Self::NoRoute
+            | Self::Method
+            | Self::TooLarge
+            | Self::Busy
+            | Self::TimedOut
+            | Self::Unavailable(_)
+            | Self::Internal(_) => {}
+        }
         let mut response = (status, axum::Json(document)).into_response();
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
@@ -320,13 +352,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_problem_is_in_the_list() {
+        let all = [
+            Problem::Unauthorised,
+            Problem::bad("limit", Wrong::out_of(0, 1, 9)),
+            Problem::NotFound(String::new()),
+            Problem::NoRoute,
+            Problem::Method,
+            Problem::Conflict(String::new()),
+            Problem::TooLarge,
+            Problem::MediaType(""),
+            Problem::Invalid(Vec::new()),
+            Problem::Busy,
+            Problem::TimedOut,
+            Problem::Unavailable("".into()),
+            Problem::Internal("".into()),
+        ];
+        assert_eq!(all.map(|problem| problem.row().1), PROBLEMS);
+    }
+
     #[tokio::test]
     async fn what_the_asker_did_is_told_in_words() {
-        let (status, body) = told(QueryError::bad("limit", "0 is too few").into()).await;
+        let (status, body) = told(QueryError::bad("limit", Wrong::out_of(0, 1, 9)).into()).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
-        insta::assert_snapshot!(body, @r#"{"type":"/problems/bad-question","title":"the question makes no sense","status":400,"detail":"limit: 0 is too few","parameter":"limit"}"#);
+        insta::assert_snapshot!(body, @r#"{"type":"/problems/bad-question","title":"the question makes no sense","status":400,"detail":"limit: 0 is not within 1 and 9","parameter":"limit","code":"number","found":"0","expected":"1 .. 9"}"#);
         let (status, body) = told(StoreError::Duplicate("site 0999001W".to_owned()).into()).await;
         assert_eq!(status, StatusCode::CONFLICT);
-        insta::assert_snapshot!(body, @r#"{"type":"/problems/conflict","title":"it exists already","status":409,"detail":"site 0999001W already exists"}"#);
+        insta::assert_snapshot!(body, @r#"{"type":"/problems/conflict","title":"it exists already","status":409,"detail":"site 0999001W already exists","found":"site 0999001W"}"#);
     }
 }

@@ -7,9 +7,12 @@ use axum::{
 use domain::health::Health;
 
 use super::{Context, ask::Ask, csv::render, problem::Problem};
-use crate::query::{
-    self, ranking::RankingQuestion, samples::SamplesQuestion, series::SeriesFilter,
-    sites::SiteFilter,
+use crate::{
+    query::{
+        self, ranking::RankingQuestion, samples::SamplesQuestion, series::SeriesFilter,
+        sites::SiteFilter,
+    },
+    wrong::Wrong,
 };
 
 type Answer = Result<Response, Problem>;
@@ -21,11 +24,10 @@ pub(super) async fn status(State(context): State<Context>, ask: Ask) -> Answer {
 
 pub(super) async fn sites(State(context): State<Context>, mut ask: Ask) -> Answer {
     let page = ask.page()?;
-    let state = ask.read("state", "up, degraded, down or unknown", |text| {
-        [Health::Up, Health::Degraded, Health::Down, Health::Unknown]
-            .into_iter()
-            .find(|state| state.code() == text)
-    })?;
+    let states = [Health::Up, Health::Degraded, Health::Down, Health::Unknown];
+    let none = || Wrong::none_of(&states.map(Health::code));
+    let state =
+        ask.read("state", none, |text| states.into_iter().find(|state| state.code() == text))?;
     let filter = SiteFilter { state, lot: ask.text("lot") };
     let format = ask.finish()?;
     render(&query::sites::sites(context.sources(), &filter, &page).await?, format)

@@ -13,6 +13,10 @@ use http::Uri;
 use serde::Deserialize;
 
 use super::problem::Fault;
+use crate::wrong::{Code, Wrong};
+
+/// What is wrong with an address, in words too.
+type Misfit = Option<(Code, &'static str)>;
 
 /// Shortest and longest period, seconds.
 const PERIOD_S: std::ops::RangeInclusive<u32> = 5..=3_600;
@@ -58,15 +62,13 @@ impl RawTarget {
     /// The target, or every fault.
     pub(super) fn check(self, site: SiteId) -> Result<TargetSpec, Vec<Fault>> {
         let mut faults = Vec::new();
-        let mut fault = |member: &str, code: &'static str, reason: String| {
-            faults.push(Fault::at(member, code, reason));
-        };
+        let mut fault = |member: &str, wrong: Wrong| faults.push(Fault::at(member, wrong));
         let address = self.address.trim().to_owned();
         let (method, role, wrong) = match self.method.as_str() {
             "icmp" => {
                 let count = self.count.unwrap_or(DEFAULT_ICMP_COUNT);
                 if !ICMP_COUNT.contains(&count) {
-                    fault("count", "range", "expected 1 to 100".to_owned());
+                    fault("count", Wrong::out_of(count, ICMP_COUNT.start(), ICMP_COUNT.end()));
                 }
                 (Method::Icmp { count }, Role::Equipment, wrong_ip(&address))
             }
@@ -74,7 +76,7 @@ impl RawTarget {
             "dns" => {
                 let name = self.query_name.as_deref().unwrap_or(DEFAULT_QUERY).trim().to_owned();
                 if !is_dns_name(&name) {
-                    fault("query_name", "dns-name", "expected a DNS name".to_owned());
+                    fault("query_name", Wrong::new(Code::DnsName, "expected a DNS name"));
                 }
                 let record_type = self.record_type.unwrap_or(RECORD_A);
                 (Method::Dns { name, record_type }, Role::Service, wrong_resolver(&address))
@@ -84,7 +86,8 @@ impl RawTarget {
                 let community = self.community.clone().unwrap_or_default();
                 if community.is_empty() || community.len() > MAX_COMMUNITY_BYTES {
                     let reason = format!("expected 1 to {MAX_COMMUNITY_BYTES} bytes");
-                    fault("community", "community", reason);
+                    let wrong = Wrong::new(Code::Community, reason);
+                    fault("community", wrong.expected(MAX_COMMUNITY_BYTES));
                 }
                 (
                     Method::SnmpV2c { community: Community::new(community) },
@@ -93,12 +96,12 @@ impl RawTarget {
                 )
             }
             _ => {
-                fault("method", "method", "expected icmp, tcp, dns, http or snmp".to_owned());
+                fault("method", Wrong::none_of(&["icmp", "tcp", "dns", "http", "snmp"]));
                 (Method::Host, Role::Equipment, None)
             }
         };
-        if let Some(reason) = wrong {
-            fault("address", "address", reason.to_owned());
+        if let Some((code, reason)) = wrong {
+            fault("address", Wrong::new(code, reason));
         }
         for (member, given, only) in [
             ("count", self.count.is_some(), "icmp"),
@@ -107,7 +110,8 @@ impl RawTarget {
             ("community", self.community.is_some(), "snmp"),
         ] {
             if given && self.method != only {
-                fault(member, "not-of-method", format!("only {only} has this member"));
+                let reason = format!("only {only} has this member");
+                fault(member, Wrong::new(Code::NotOfMethod, reason).expected(only));
             }
         }
         // The host and the collector are the collector's own to define.
@@ -117,7 +121,7 @@ impl RawTarget {
             Some(code) => {
                 roles.clone().find(|role| role.code() == code).copied().unwrap_or_else(|| {
                     let codes: Vec<_> = roles.map(|role| role.code()).collect();
-                    fault("role", "role", format!("expected one of {}", codes.join(", ")));
+                    fault("role", Wrong::none_of(&codes));
                     role
                 })
             }
@@ -126,8 +130,7 @@ impl RawTarget {
         let period_s =
             self.period_s.unwrap_or(if on_path { PATH_PERIOD_S } else { OTHER_PERIOD_S });
         if !PERIOD_S.contains(&period_s) {
-            let reason = format!("expected {} to {} seconds", PERIOD_S.start(), PERIOD_S.end());
-            fault("period_s", "range", reason);
+            fault("period_s", Wrong::out_of(period_s, PERIOD_S.start(), PERIOD_S.end()));
         }
         let name = self.name.as_deref().unwrap_or(&address).trim().to_owned();
         if name.is_empty()
@@ -135,7 +138,7 @@ impl RawTarget {
             || name.chars().any(char::is_control)
         {
             let reason = format!("expected 1 to {MAX_NAME_CHARS} printable characters");
-            fault("name", "name", reason);
+            fault("name", Wrong::new(Code::TargetName, reason).expected(MAX_NAME_CHARS));
         }
         let parent = self.parent.map(TargetId);
         if faults.is_empty() {
@@ -147,43 +150,46 @@ impl RawTarget {
 }
 
 /// What is wrong with the address of one machine.
-fn wrong_ip(text: &str) -> Option<&'static str> {
+fn wrong_ip(text: &str) -> Misfit {
     match text.parse::<IpAddr>() {
         Ok(ip) => wrong_machine(ip),
-        Err(_) => Some("expected an IP address"),
+        Err(_) => Some((Code::IpAddress, "expected an IP address")),
     }
 }
 
-fn wrong_machine(ip: IpAddr) -> Option<&'static str> {
+fn wrong_machine(ip: IpAddr) -> Misfit {
     let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
     let mapped = matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
     if ip.is_unspecified() {
-        Some("the unspecified address is no machine's")
+        Some((Code::UnspecifiedAddress, "the unspecified address is no machine's"))
     } else if ip.is_multicast() || broadcast {
-        Some("expected the address of one machine, not multicast nor broadcast")
+        Some((
+            Code::NotOneMachine,
+            "expected the address of one machine, not multicast nor broadcast",
+        ))
     } else if mapped {
-        Some("write the IPv4 address itself")
+        Some((Code::MappedAddress, "write the IPv4 address itself"))
     } else {
         None
     }
 }
 
-fn wrong_ip_port(text: &str) -> Option<&'static str> {
+fn wrong_ip_port(text: &str) -> Misfit {
     match text.parse::<SocketAddr>() {
-        Ok(socket) if socket.port() == 0 => Some("port 0 is no port"),
+        Ok(socket) if socket.port() == 0 => Some((Code::PortZero, "port 0 is no port")),
         Ok(socket) => wrong_machine(socket.ip()),
         Err(_) => wrong_ip(text),
     }
 }
 
-fn wrong_resolver(text: &str) -> Option<&'static str> {
+fn wrong_resolver(text: &str) -> Misfit {
     if text == "system" { None } else { wrong_ip_port(text) }
 }
 
-fn wrong_host_port(text: &str) -> Option<&'static str> {
+fn wrong_host_port(text: &str) -> Misfit {
     if let Ok(socket) = text.parse::<SocketAddr>() {
         return if socket.port() == 0 {
-            Some("port 0 is no port")
+            Some((Code::PortZero, "port 0 is no port"))
         } else {
             wrong_machine(socket.ip())
         };
@@ -191,13 +197,13 @@ fn wrong_host_port(text: &str) -> Option<&'static str> {
     let good = text.rsplit_once(':').is_some_and(|(host, port)| {
         is_dns_name(host) && is_digits(port) && port.parse::<u16>().is_ok_and(|port| port != 0)
     });
-    if good { None } else { Some("expected host:port") }
+    if good { None } else { Some((Code::HostPort, "expected host:port")) }
 }
 
-fn wrong_url(text: &str) -> Option<&'static str> {
-    const EXPECTED: &str = "expected http://host/... or https://host/...";
+fn wrong_url(text: &str) -> Misfit {
+    const EXPECTED: (Code, &str) = (Code::Url, "expected http://host/... or https://host/...");
     if text.len() > MAX_URL_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Some("expected at most 2000 printable ASCII characters");
+        return Some((Code::UrlText, "expected at most 2000 printable ASCII characters"));
     }
     let Ok(uri) = text.parse::<Uri>() else { return Some(EXPECTED) };
     let Some(authority) = uri.authority() else { return Some(EXPECTED) };
@@ -205,7 +211,7 @@ fn wrong_url(text: &str) -> Option<&'static str> {
         return Some(EXPECTED);
     }
     if authority.as_str().contains('@') {
-        return Some("a URL with credentials would show them to everybody");
+        return Some((Code::UrlCredentials, "a URL with credentials would show them to everybody"));
     }
     if authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0) {
         return Some(EXPECTED);

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     import::{self, RawSite},
     query::{self, Time, sites::SiteFactsLine, targets::TargetLine},
+    wrong::{Code, Wrong},
 };
 
 type Answer = Result<Response, Problem>;
@@ -154,8 +155,8 @@ pub(super) async fn add_target(
     if let Some(parent) = spec.parent {
         let known = context.store.targets(Some(site.id)).await?;
         if !known.iter().any(|target| target.id == parent && target.active) {
-            let reason = "no target of this site has this id";
-            return Err(Problem::Invalid(vec![Fault::at("parent", "parent", reason)]));
+            let wrong = Wrong::new(Code::Parent, "no target of this site has this id");
+            return Err(Problem::Invalid(vec![Fault::at("parent", wrong)]));
         }
     }
     let target = context.actions.add_target(spec).await?;
@@ -203,7 +204,8 @@ pub(super) async fn set_contractor(
     let plain = contractor.email.bytes().all(|byte| byte.is_ascii_graphic());
     let fits = contractor.email.len() <= MAX_EMAIL_BYTES;
     if !(plain && fits && contractor.email.parse::<Address>().is_ok()) {
-        faults.push(Fault::at("email", "email", "expected one mail address, such as a@example.fr"));
+        let reason = "expected one mail address, such as a@example.fr";
+        faults.push(Fault::at("email", Wrong::new(Code::Email, reason)));
     }
     if !faults.is_empty() {
         return Err(Problem::Invalid(faults));
@@ -227,9 +229,9 @@ pub(super) async fn revoke_agent(
     ask: Ask,
 ) -> Answer {
     ask.finish()?;
-    let agent: AgentId = id
-        .parse()
-        .map_err(|error: domain::id::BadAgentId| Problem::bad("id", error.to_string()))?;
+    let agent: AgentId = id.parse().map_err(|error: domain::id::BadAgentId| {
+        Problem::bad("id", Wrong::new(Code::AgentId, error.to_string()))
+    })?;
     if context.store.agent(agent).await?.is_none() {
         return Err(Problem::NotFound(format!("agent {agent}")));
     }

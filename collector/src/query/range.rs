@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use store::Step;
 
 use super::{MAX_ROWS, QueryError, Result, Time};
+use crate::wrong::{Code, Wrong};
 
 /// Length of a stretch unless the question says otherwise, in hours.
 const DEFAULT_HOURS: i64 = 24;
@@ -36,10 +37,11 @@ impl Resolution {
 
     /// The resolution with this code.
     pub fn parse(code: &str) -> Result<Self> {
-        [Self::Raw, Step::FiveMinutes.into(), Step::Hour.into(), Step::Day.into()]
-            .into_iter()
+        let all = [Self::Raw, Step::FiveMinutes.into(), Step::Hour.into(), Step::Day.into()];
+        let codes = all.map(Self::code);
+        all.into_iter()
             .find(|resolution| resolution.code() == code)
-            .ok_or_else(|| QueryError::bad("step", "expected raw, 5m, 1h or 1d"))
+            .ok_or_else(|| QueryError::bad("step", Wrong::none_of(&codes)))
     }
 
     /// What suits a stretch of this length: a few hundred rows.
@@ -75,10 +77,8 @@ impl From<Step> for Resolution {
 /// Reads an instant: RFC 3339, `now`, or relative to now such as `-24h` (`s`, `m`, `h`, `d`).
 pub fn instant(parameter: &'static str, text: &str, now: Timestamp) -> Result<Timestamp> {
     let bad = || {
-        QueryError::bad(
-            parameter,
-            "expected RFC 3339 (2026-11-23T14:38:00Z), now, or -30m, -24h, -7d",
-        )
+        let reason = "expected RFC 3339 (2026-11-23T14:38:00Z), now, or -30m, -24h, -7d";
+        QueryError::bad(parameter, Wrong::new(Code::Instant, reason))
     };
     if text == "now" {
         return Ok(now);
@@ -109,10 +109,12 @@ pub fn span(from: Option<&str>, to: Option<&str>, now: Timestamp) -> Result<Span
         Some(text) => instant("from", text, now)?,
         None => to
             .checked_sub(SignedDuration::from_hours(DEFAULT_HOURS))
-            .map_err(|_| QueryError::bad("to", "too far back"))?,
+            .map_err(|_| QueryError::bad("to", Wrong::new(Code::TooFarBack, "too far back")))?,
     };
     if from >= to {
-        return Err(QueryError::bad("from", format!("{} is not before {}", Time(from), Time(to))));
+        let (from, to) = (Time(from), Time(to));
+        let wrong = Wrong::new(Code::EmptyStretch, format!("{from} is not before {to}"));
+        return Err(QueryError::bad("from", wrong.found(from).expected(to)));
     }
     Ok(Span { from_ms: from.as_millisecond(), to_ms: to.as_millisecond() })
 }
@@ -125,14 +127,12 @@ pub fn bounded(span: Span, step: Option<&str>) -> Result<Resolution> {
         None => Resolution::fitting(length),
     };
     if length > resolution.max_ms() {
-        return Err(QueryError::bad(
-            "from",
-            format!(
-                "at step {} a stretch has at most {} hours: take a later `from` or a wider `step`",
-                resolution.code(),
-                resolution.max_ms() / HOUR_MS,
-            ),
-        ));
+        let (step, hours) = (resolution.code(), resolution.max_ms() / HOUR_MS);
+        let reason = format!(
+            "at step {step} a stretch has at most {hours} hours: take a later `from` or a wider `step`"
+        );
+        let wrong = Wrong::new(Code::StretchTooLong, reason).found(step).expected(hours);
+        return Err(QueryError::bad("from", wrong));
     }
     Ok(resolution)
 }

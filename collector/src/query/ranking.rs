@@ -12,6 +12,7 @@ use super::{
     range::{self, Resolution},
     series::{SeriesFilter, SeriesLine, metric_of},
 };
+use crate::wrong::{Code, Wrong};
 
 /// Percentile unless the question says otherwise.
 pub const DEFAULT_P: f64 = 0.95;
@@ -80,20 +81,29 @@ pub struct Ranked {
 pub async fn ranking(sources: Sources<'_>, question: &RankingQuestion) -> Result<Ranking> {
     let p = question.p.unwrap_or(DEFAULT_P);
     if !(p > 0.0 && p <= 1.0) {
-        return Err(QueryError::bad("p", "expected more than 0 and at most 1, such as 0.95"));
+        return Err(QueryError::bad(
+            "p",
+            Wrong::new(Code::Share, "expected more than 0 and at most 1, such as 0.95"),
+        ));
     }
     let limit = match question.limit.unwrap_or(DEFAULT_TOP) {
         rows @ 1..=MAX_ROWS => rows,
         rows => {
-            return Err(QueryError::bad("limit", format!("{rows} is not within 1 and {MAX_ROWS}")));
+            return Err(QueryError::bad("limit", Wrong::out_of(rows, 1, MAX_ROWS)));
         }
     };
     let Some(metric) = &question.filter.metric else {
-        return Err(QueryError::bad("metric", "needed, such as if_hc_in_octets"));
+        return Err(QueryError::bad(
+            "metric",
+            Wrong::new(Code::MetricNeeded, "needed, such as if_hc_in_octets"),
+        ));
     };
     let metric = super::series::metric_by_name(metric)?;
     if metric.kind == Kind::State {
-        return Err(QueryError::bad("metric", "codes have no percentile"));
+        return Err(QueryError::bad(
+            "metric",
+            Wrong::new(Code::PercentileOfCodes, "codes have no percentile"),
+        ));
     }
     let span = range::span(question.from.as_deref(), question.to.as_deref(), sources.now)?;
     let step = Step::FiveMinutes;

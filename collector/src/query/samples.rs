@@ -16,6 +16,7 @@ use super::{
     range::{self, Resolution},
     series::{self, SeriesLine, metric_of},
 };
+use crate::wrong::{Code, Wrong};
 
 /// Most gaps that an answer tells.
 pub const MAX_GAPS: usize = 1_000;
@@ -166,13 +167,18 @@ fn aggregate(
     resolution: Resolution,
     metric: &Metric,
 ) -> Result<Option<Aggregate>> {
-    let bad = |reason: &str| Err(QueryError::bad("aggregate", reason));
+    let bad = |wrong| Err(QueryError::bad("aggregate", wrong));
     match (code, resolution, metric.kind) {
         (None, Resolution::Raw, _) => Ok(None),
-        (Some(_), Resolution::Raw, _) => bad("raw samples have none: leave it out or take a step"),
+        (Some(_), Resolution::Raw, _) => bad(Wrong::new(
+            Code::RawAggregate,
+            "raw samples have none: leave it out or take a step",
+        )),
         (None, Resolution::Buckets(_), Kind::State) => Ok(Some(Aggregate::Last)),
         (None, Resolution::Buckets(_), Kind::Gauge | Kind::Counter) => Ok(Some(Aggregate::Mean)),
-        (Some("mean"), _, Kind::State) => bad("codes have no mean: take last, min, max or count"),
+        (Some("mean"), _, Kind::State) => {
+            bad(Wrong::new(Code::MeanOfCodes, "codes have no mean: take last, min, max or count"))
+        }
         (Some(code), _, _) => {
             let all = [
                 Aggregate::Mean,
@@ -183,7 +189,7 @@ fn aggregate(
             ];
             match all.into_iter().find(|aggregate| aggregate_code(*aggregate) == code) {
                 Some(aggregate) => Ok(Some(aggregate)),
-                None => bad("expected mean, min, max, last or count"),
+                None => bad(Wrong::none_of(&all.map(aggregate_code))),
             }
         }
     }
@@ -264,13 +270,12 @@ async fn raw(sources: Sources<'_>, series: &Series, metric: &Metric, span: Span)
     let data = sources.store.read(series.site, vec![series.id], span).await?;
     let data = data.into_iter().next().unwrap_or_default();
     if data.samples.len() > MAX_ROWS {
-        return Err(QueryError::bad(
-            "from",
-            format!(
-                "{} samples are more than {MAX_ROWS}: take a later `from` or a wider `step`",
-                data.samples.len()
-            ),
-        ));
+        let count = data.samples.len();
+        let reason = format!(
+            "{count} samples are more than {MAX_ROWS}: take a later `from` or a wider `step`"
+        );
+        let wrong = Wrong::new(Code::TooManySamples, reason).found(count).expected(MAX_ROWS);
+        return Err(QueryError::bad("from", wrong));
     }
     let targets = sources.store.targets(Some(series.site)).await?;
     let target = targets.iter().find(|target| target.id == series.target);

@@ -14,6 +14,7 @@ use super::{
     List, MAX_TEXT_BYTES, Page, QueryError, Result, Sources, Time, picture, site_if,
     targets::method_code,
 };
+use crate::wrong::{Code, Wrong};
 
 /// A series.
 #[derive(Debug, Clone, Serialize)]
@@ -116,7 +117,7 @@ impl SeriesFilter {
             None => None,
         };
         if self.label.as_ref().is_some_and(|label| label.len() > MAX_TEXT_BYTES) {
-            return Err(QueryError::bad("label", format!("more than {MAX_TEXT_BYTES} bytes")));
+            return Err(QueryError::bad("label", Wrong::too_long(MAX_TEXT_BYTES)));
         }
         let only = site_if(sources.store, self.uai.as_deref()).await?;
         let site: Option<SiteId> = only.as_ref().map(|site| site.id);
@@ -141,8 +142,9 @@ impl SeriesFilter {
 /// The metric of this name.
 pub fn metric_by_name(name: &str) -> Result<&'static Metric> {
     metric::by_name(name).ok_or_else(|| {
-        let near = metric::CATALOGUE.iter().map(|metric| metric.name).collect::<Vec<_>>();
-        QueryError::bad("metric", format!("unknown metric, expected one of {}", near.join(", ")))
+        let all = metric::CATALOGUE.iter().map(|metric| metric.name).collect::<Vec<_>>().join(", ");
+        let reason = format!("unknown metric, expected one of {all}");
+        QueryError::bad("metric", Wrong::new(Code::UnknownMetric, reason).expected(all))
     })
 }
 

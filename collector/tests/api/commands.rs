@@ -86,7 +86,7 @@ async fn json_is_the_document_of_the_api_and_csv_its_table() {
 async fn exit_codes_tell_a_bad_question_from_no_answer() {
     let house = House::new().await;
     for (line, code, said) in [
-        (&["site", "show", "0999001A"][..], 2, "the key letter of 0999001 is W, not A"),
+        (&["site", "show", "0999001A"][..], 2, "la lettre clé de l'UAI doit être W, pas A"),
         (&["site", "show", "0999001W"], 2, "→ vigie sites"),
         (&["series", "get", "7"], 2, "→ vigie series list"),
         (&["series", "get", "--metric", "icmp_loss"], 2, "aucune série ne correspond"),

@@ -4,6 +4,7 @@
 
 mod commands;
 mod doors;
+mod french;
 mod hostile;
 mod house;
 mod imports;
