@@ -1,7 +1,7 @@
 //! How long after a link is cut the mail is at the relay.
 //!
-//! Real agent, collector and relay in a network namespace; each host is one address there, asked by
-//! ICMP each 10 s, everything else as shipped. Each host is cut at a random moment of its own
+//! Real agent, collector and relay in a network namespace; each host is one address of another one
+//! behind a wire, asked by ICMP each 10 s, everything else as shipped. Each host is cut at a random moment of its own
 //! (seeded), and its mail is one of its own: every host is a cause.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
@@ -42,6 +42,9 @@ const ANSWERED_WITHIN: Duration = Duration::from_mins(1);
 /// No mail takes longer than this, or it is counted as this.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Where the collector is, in the agent's own namespace.
+const COLLECTOR: &str = "10.91.0.1";
+
 fn main() -> Result<ExitCode> {
     let usual = if flag("--quick") { QUICK_HOSTS } else { HOSTS };
     let figures = bench(option("--hosts")?.unwrap_or(usual).clamp(1, 250))?;
@@ -61,13 +64,18 @@ fn name(host: u32) -> String {
 fn bench(hosts: u32) -> Result<Figures> {
     let directory = tempfile::tempdir()?;
     netns::sweep()?;
-    let world = Arc::new(Namespace::new(&netns::next_tag(), "mail")?);
+    let tag = netns::next_tag();
+    let world = Arc::new(Namespace::new(&tag, "mail")?);
+    let school = Namespace::new(&tag, "hosts")?;
+    world.link("lan", &school, "lan")?;
+    world.address("lan", "10.90.1.1/23")?;
+    world.address("lo", &format!("{COLLECTOR}/32"))?;
     let mut lines = String::new();
-    for host in 0..=hosts {
-        writeln!(lines, "addr add {}/32 dev lo", address(host))?;
+    for host in 1..=hosts {
+        writeln!(lines, "addr add {}/23 dev lan", address(host))?;
     }
-    world.ip_batch(&lines)?;
-    world.nft(
+    school.ip_batch(&lines)?;
+    school.nft(
         "add table inet cut; add set inet cut hosts { type ipv4_addr; }; \
          add chain inet cut in { type filter hook input priority 0; }; \
          add rule inet cut in ip daddr @hosts icmp type echo-request drop",
@@ -76,9 +84,8 @@ fn bench(hosts: u32) -> Result<Figures> {
     let sink = SmtpSink::on(listener)?;
     let settings = Settings { smtp: Some(sink.address()), ..Settings::default() };
     let place = directory.path().join("collector");
-    // The address that no host has is the collector's.
     let mut collector =
-        Collector::start_inside(&place, &settings, Some(&world), address(0).parse()?)?;
+        Collector::start_inside(&place, &settings, Some(&world), COLLECTOR.parse()?)?;
     let uai = collector::uai(1);
     collector.add_site(&uai, "Collège des coupures", "1")?;
     collector.set_contractor("1", "astreinte@mainteneur.example")?;
@@ -115,7 +122,7 @@ fn bench(hosts: u32) -> Result<Figures> {
         sleep(after.saturating_sub(started.elapsed()));
         // Taken before the cut, so that no delay looks shorter than it is.
         cuts.push((host, Instant::now()));
-        world.nft(&format!("add element inet cut hosts {{ {} }}", address(host)))?;
+        school.nft(&format!("add element inet cut hosts {{ {} }}", address(host)))?;
     }
     // A mail that never comes is counted below, so this may end without all of them.
     let all = sink.wait_for(hosts as usize, PATIENCE);
