@@ -21,6 +21,7 @@ use std::{io, net::SocketAddr, time::Duration};
 use async_trait::async_trait;
 pub use build::build;
 pub use env::Env;
+use futures_util::future::join_all;
 
 use crate::plan::{Column, Metric};
 
@@ -140,6 +141,34 @@ pub enum BuildError {
 /// Whole microseconds, the resolution of every time that a probe reports.
 fn micros(elapsed: Duration) -> i64 {
     i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Between the starts of two targets of a group: enough for the work of a TLS handshake, so that they
+/// do not slow each other's clocks down.
+const STAGGER: Duration = Duration::from_millis(5);
+
+/// Asks all targets of a group, numbered from 0, each a little after the one before: one that does not
+/// answer holds up no other, and all have ended one time-out after the last has begun.
+async fn ask_all<F: Future>(
+    targets: usize,
+    timeout: Duration,
+    ask: impl Fn(usize) -> F,
+) -> Vec<F::Output> {
+    let count = u32::try_from(targets).unwrap_or(u32::MAX).max(1);
+    // A round has twice the time-out.
+    let gap = STAGGER.min(timeout / 2 / count);
+    let (ask, mut after) = (&ask, Duration::ZERO);
+    let asked = (0..targets).map(|index| {
+        let wait = after;
+        after += gap;
+        async move {
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+            ask(index).await
+        }
+    });
+    join_all(asked).await
 }
 
 /// One cell per column: `cell` reads what the column's metric asks of what its target gave.

@@ -23,7 +23,8 @@ pub const DEFAULT_PATH: &str = "/etc/vigie/collector.toml";
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Name that agents ask for in TLS, whatever address they reach the collector by.
 pub const TLS_NAME: &str = "collector.vigie.internal";
-/// Most reference targets of one kind: external probing stays modest.
+/// Most reference resolvers, and most reference addresses and pages together: external probing stays
+/// modest, and agents refuse more.
 pub const MAX_REFERENCES: usize = 16;
 /// Most alert thresholds.
 pub const MAX_THRESHOLDS: usize = 64;

@@ -18,6 +18,22 @@ const MAX_REPETITIONS: u32 = 20;
 /// Longest text taken from an agent for people, bytes.
 const MAX_TEXT_BYTES: usize = 200;
 
+/// Wait for the answer to an echo request, milliseconds.
+const ECHO_TIMEOUT_MS: u32 = 2_000;
+
+/// Most echo requests of a round each `period_s`: agents refuse a round that may outlast its period.
+#[must_use]
+pub fn most_echoes(period_s: u32) -> u32 {
+    let period_ms = period_s.saturating_mul(1_000);
+    let sending = period_ms.saturating_sub(within(ECHO_TIMEOUT_MS, period_ms) + 1);
+    sending / ECHO_SPACING_MS + 1
+}
+
+/// A time-out that leaves the rest of the period for what else a round takes.
+fn within(timeout_ms: u32, period_ms: u32) -> u32 {
+    timeout_ms.min(period_ms / 5 * 4)
+}
+
 /// The configuration of a site's agent.
 #[must_use]
 pub fn config(version: u64, groups: &[Group], references: &References) -> v1::Config {
@@ -35,7 +51,7 @@ fn group(group: &Group) -> v1::Group {
     let (timeout_ms, probe) = match method {
         None => (0, None),
         Some(Method::Icmp { count }) => (
-            2_000,
+            ECHO_TIMEOUT_MS,
             Some(v1::group::Probe::Icmp(v1::IcmpProbe {
                 targets: targets(),
                 count: u32::from(*count),
@@ -72,7 +88,7 @@ fn group(group: &Group) -> v1::Group {
         id: group.id.0,
         layout: group.layout.0,
         period_ms,
-        timeout_ms: timeout_ms.min(period_ms / 5 * 4),
+        timeout_ms: within(timeout_ms, period_ms),
         columns: group.columns.iter().map(|series| column(group, series)).collect(),
         probe,
     }

@@ -5,7 +5,6 @@ pub mod packet;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt as _, stream};
 use packet::{Question, Reading};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -21,8 +20,6 @@ use crate::{
     platform,
 };
 
-/// Questions at one time.
-const MAX_CONCURRENT: usize = 32;
 /// Port of the system's resolver.
 const DNS_PORT: u16 = 53;
 
@@ -184,11 +181,10 @@ impl Probe for DnsProbe {
     async fn round(&mut self) -> Result<Round, ProbeError> {
         let boot_ns = self.env.clock.boot_ns();
         let this = &*self;
-        let found: Vec<Found> = stream::iter(0..this.resolvers.len())
-            .map(|index| this.ask(this.resolvers[index]))
-            .buffered(MAX_CONCURRENT)
-            .collect()
-            .await;
+        let found: Vec<Found> = super::ask_all(this.resolvers.len(), this.group.timeout, |index| {
+            this.ask(this.resolvers[index])
+        })
+        .await;
         let changed = self.changes.note(found.iter().map(|found| found.outcome));
         let cells = super::cells(&self.group.columns, &found, |metric, found| {
             if metric == Metric::DnsOutcome {

@@ -10,7 +10,6 @@ use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
@@ -30,8 +29,6 @@ use super::{
 };
 use crate::plan::{Group, Metric};
 
-/// Requests at one time: each may hold a TLS session and a head.
-const MAX_CONCURRENT: usize = 8;
 /// Largest head of an answer, in bytes.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Most header lines of an answer.
@@ -278,11 +275,10 @@ impl Probe for HttpProbe {
     async fn round(&mut self) -> Result<Round, ProbeError> {
         let boot_ns = self.env.clock.boot_ns();
         let this = &*self;
-        let found: Vec<Found> = stream::iter(0..this.targets.len())
-            .map(|index| this.ask(&this.targets[index]))
-            .buffered(MAX_CONCURRENT)
-            .collect()
-            .await;
+        let found: Vec<Found> = super::ask_all(this.targets.len(), this.group.timeout, |index| {
+            this.ask(&this.targets[index])
+        })
+        .await;
         let outcomes = found.iter().map(|found| found.outcome.unwrap_or(Outcome::NotAsked));
         let changed = self.changes.note(outcomes);
         let cells = super::cells(&self.group.columns, &found, |metric, found| {

@@ -1,7 +1,6 @@
 //! Connection attempts: how long a TCP handshake takes, or how it failed.
 
 use async_trait::async_trait;
-use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -10,9 +9,6 @@ use super::{
     env::Env,
 };
 use crate::plan::{Group, Metric};
-
-/// Attempts at one time.
-const MAX_CONCURRENT: usize = 32;
 
 /// Measures the targets of one group.
 pub struct TcpProbe {
@@ -65,11 +61,10 @@ impl Probe for TcpProbe {
     async fn round(&mut self) -> Result<Round, ProbeError> {
         let boot_ns = self.env.clock.boot_ns();
         let this = &*self;
-        let found: Vec<Found> = stream::iter(0..this.targets.len())
-            .map(|index| this.attempt(&this.targets[index]))
-            .buffered(MAX_CONCURRENT)
-            .collect()
-            .await;
+        let found: Vec<Found> = super::ask_all(this.targets.len(), this.group.timeout, |index| {
+            this.attempt(&this.targets[index])
+        })
+        .await;
         let changed = self.changes.note(found.iter().map(|found| found.outcome));
         let cells = super::cells(&self.group.columns, &found, |metric, found| {
             if metric == Metric::TcpOutcome { Some(found.outcome as i64) } else { found.connect_us }

@@ -4,6 +4,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     process::{Child, Command, Stdio},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use agent::{
@@ -216,4 +217,22 @@ async fn a_cut_answer_is_asked_for_again_over_tcp() {
         });
         check(&mut ask(Some(address), "www.school.test", A, &loopback()), outcome, rcode).await;
     }
+}
+
+#[tokio::test]
+async fn resolvers_that_keep_silent_hold_up_no_answer() {
+    let dnsmasq = Dnsmasq::anywhere().await;
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut resolvers = vec![Some(silent.local_addr().unwrap()); 63];
+    resolvers.push(Some(dnsmasq.address));
+    let kind = ProbeKind::Dns { resolvers, name: "www.school.test".to_owned(), record_type: A };
+    let limit = Duration::from_millis(600);
+    let mut subject = Subject::with_timeout(kind, 64, &METRICS, &loopback(), limit);
+    let started = Instant::now();
+    let round = subject.round().await;
+    assert!(started.elapsed() < 2 * limit, "{:?}", started.elapsed());
+    for target in 0..63 {
+        round.check(target, Metric::DnsOutcome, Outcome::Timeout);
+    }
+    round.check(63, Metric::DnsOutcome, Outcome::Ok);
 }

@@ -335,3 +335,26 @@ async fn a_server_without_tls_is_a_tls_failure_without_expiry() {
     check(&round, Outcome::Tls, None);
     assert_eq!(round.get(0, Metric::HttpCertificateExpiry), None);
 }
+
+#[tokio::test]
+async fn a_whole_group_that_hangs_is_told_as_such_and_holds_up_no_answer() {
+    let silent = server(|stream| async move {
+        // Held open, and nothing said.
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let fine = canned("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let mut urls = vec![format!("http://{silent}/"); 63];
+    urls.push(format!("http://{fine}/"));
+    let limit = Duration::from_millis(600);
+    let kind = ProbeKind::Http { urls };
+    let mut subject = Subject::with_timeout(kind, 64, &METRICS, &loopback(), limit);
+    let started = Instant::now();
+    let round = subject.round().await;
+    assert!(started.elapsed() < 2 * limit, "{:?}", started.elapsed());
+    for target in 0..63 {
+        round.check(target, Metric::HttpOutcome, Outcome::Timeout);
+    }
+    round.check(63, Metric::HttpOutcome, Outcome::Ok);
+}

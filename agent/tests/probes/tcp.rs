@@ -71,7 +71,7 @@ async fn a_peer_that_never_accepts_is_a_timeout_and_delays_no_other() {
         assert!(held.len() < 16, "the backlog never fills");
     }
     let open = server(|_stream| async {}).await;
-    let mut names = vec![address.to_string(); 20];
+    let mut names = vec![address.to_string(); 63];
     names.push(open.to_string());
     let (kind, count) = targets(&names);
     let limit = Duration::from_millis(300);
@@ -79,11 +79,11 @@ async fn a_peer_that_never_accepts_is_a_timeout_and_delays_no_other() {
     let started = Instant::now();
     let round = subject.round().await;
     assert!(started.elapsed() < 2 * limit, "{:?}", started.elapsed());
-    for target in 0..20 {
+    for target in 0..63 {
         round.check(target, Metric::TcpOutcome, Outcome::Timeout);
         assert_eq!(round.get(target, Metric::TcpConnectTime), None);
     }
-    round.check(20, Metric::TcpOutcome, Outcome::Ok);
+    round.check(63, Metric::TcpOutcome, Outcome::Ok);
 }
 
 #[tokio::test]

@@ -13,7 +13,10 @@ use http::Uri;
 use serde::Deserialize;
 
 use super::problem::Fault;
-use crate::wrong::{Code, Wrong};
+use crate::{
+    wire,
+    wrong::{Code, Wrong},
+};
 
 /// What is wrong with an address, in words too.
 type Misfit = Option<(Code, &'static str)>;
@@ -131,6 +134,11 @@ impl RawTarget {
             self.period_s.unwrap_or(if on_path { PATH_PERIOD_S } else { OTHER_PERIOD_S });
         if !PERIOD_S.contains(&period_s) {
             fault("period_s", Wrong::out_of(period_s, PERIOD_S.start(), PERIOD_S.end()));
+        } else if let Method::Icmp { count } = method
+            && ICMP_COUNT.contains(&count)
+            && u32::from(count) > wire::most_echoes(period_s)
+        {
+            fault("count", Wrong::out_of(count, ICMP_COUNT.start(), wire::most_echoes(period_s)));
         }
         let name = self.name.as_deref().unwrap_or(&address).trim().to_owned();
         if name.is_empty()
@@ -322,6 +330,7 @@ mod tests {
             (r#"{"method":"icmp","address":"192.0.2.1","period_s":0}"#, "/period_s"),
             (r#"{"method":"icmp","address":"192.0.2.1","period_s":3601}"#, "/period_s"),
             (r#"{"method":"icmp","address":"192.0.2.1","count":0}"#, "/count"),
+            (r#"{"method":"icmp","address":"192.0.2.1","count":81,"period_s":10}"#, "/count"),
             (r#"{"method":"icmp","address":"192.0.2.1","role":"boss"}"#, "/role"),
             (r#"{"method":"icmp","address":"192.0.2.1","role":"host"}"#, "/role"),
             (r#"{"method":"icmp","address":"192.0.2.1","name":"a\u001b[2J"}"#, "/name"),

@@ -156,7 +156,7 @@ impl Checker {
 
     fn few<T>(&mut self, list: &[Spanned<T>], most: usize) {
         if let Some(extra) = list.get(most) {
-            self.fault(extra, format!("expected at most {most} entries"));
+            self.fault(extra, format!("expected at most {most} entries here"));
         }
     }
 
@@ -338,7 +338,8 @@ fn threshold(raw: &Spanned<RawThreshold>, checker: &mut Checker) -> Option<Rule>
 }
 
 fn references(raw: &RawReferences, checker: &mut Checker) -> References {
-    checker.few(&raw.http, MAX_REFERENCES);
+    // Agents are told both in one list.
+    checker.few(&raw.http, MAX_REFERENCES.saturating_sub(raw.icmp.len()));
     for url in &raw.http {
         if !is_plain_url(url.get_ref()) {
             checker.fault(url, "expected an http or https URL without user name");

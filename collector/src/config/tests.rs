@@ -104,4 +104,8 @@ fn lists_are_accepted_at_their_limit_and_refused_above() {
     let of = |n: usize| format!("[references]\nicmp = [{}]\n", "\"192.0.2.1\",".repeat(n));
     assert!(Config::parse(&of(MAX_REFERENCES), "").is_ok());
     assert!(Config::parse(&of(MAX_REFERENCES + 1), "").is_err());
+    let pages = |n: usize| format!("http = [{}]\n", "\"http://ref.example/\",".repeat(n));
+    let both = |n: usize| Config::parse(&(of(MAX_REFERENCES - 2) + &pages(n)), "");
+    assert!(both(2).is_ok());
+    assert!(both(3).is_err(), "agents are told addresses and pages in one list");
 }

@@ -14,9 +14,8 @@ use crate::config::References;
 const MAX_EACH: usize = 8;
 /// Seconds between two rounds on the way out: what the delay of an alert counts in.
 const PERIOD_S: u32 = 10;
-/// Seconds between two looks at the host, and between two fetches of a reference page: hundreds
-/// of schools ask the same server.
-const SLOW_PERIOD_S: u32 = 60;
+/// Seconds between two looks at the host.
+const HOST_PERIOD_S: u32 = 60;
 /// Echo requests a round.
 const ECHOES: u16 = 5;
 /// What resolvers are asked when no name is configured: the name servers of the national domain,
@@ -128,7 +127,7 @@ pub(super) fn rungs(seen: &Seen, references: &References, collector: &str) -> Ve
         name: "serveur de l'agent".to_owned(),
         address: String::new(),
         method: Method::Host,
-        period_s: SLOW_PERIOD_S,
+        period_s: HOST_PERIOD_S,
         parent: None,
     }];
     let echo = |role, name: String, address: String, parent| Rung {
@@ -191,7 +190,7 @@ pub(super) fn rungs(seen: &Seen, references: &References, collector: &str) -> Ve
         name: format!("référence {url}"),
         address: url.clone(),
         method: Method::Http,
-        period_s: SLOW_PERIOD_S,
+        period_s: PERIOD_S,
         parent: outside,
     }));
     rungs
