@@ -96,11 +96,14 @@ fn group(group: &Group) -> v1::Group {
 
 fn column(group: &Group, series: &Series) -> v1::Column {
     let at = group.targets.iter().position(|target| target.id == series.target);
+    // An interface is asked for by its number; thousands of names would fill the configuration.
+    let by_number =
+        at.is_some_and(|at| matches!(group.targets[at].spec.method, Method::SnmpV2c { .. }));
     v1::Column {
         target: at.and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX),
         metric: i32::try_from(series.metric).unwrap_or(0),
         instance: series.instance,
-        label: series.label.clone(),
+        label: if by_number { String::new() } else { series.label.clone() },
     }
 }
 

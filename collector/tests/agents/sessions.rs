@@ -239,7 +239,9 @@ async fn inventories_become_series_within_the_site() {
     drop(stream);
     let (mut stream, _) = agent.hello(hello(5)).await;
     let config = stream.config().await;
-    assert!(config.groups.iter().any(|group| group.columns.iter().any(|c| c.label == "Gi0/24")));
+    let columns = || config.groups.iter().flat_map(|group| &group.columns);
+    assert!(columns().any(|column| column.instance == 24 && column.label.is_empty()), "by number");
+    assert!(columns().any(|column| column.label == "/"), "disks are found by their name");
 }
 
 #[tokio::test]

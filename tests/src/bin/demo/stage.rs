@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Seconds of silence that are an incident here; 300 as shipped.
-const SILENCE_S: u32 = 10;
+pub(crate) const SILENCE_S: u32 = 10;
 /// Switches of the school.
 const SWITCHES: u8 = 2;
 
