@@ -3,17 +3,20 @@
 //! Synthetic SNMP devices answer with values that say which device, metric and reading they are;
 //! agents write the key of each record right after the sync that made it durable. Meanwhile
 //! processes are killed and lines cut, from a printed seed. In the end every durable record must be
-//! committed or declared lost, none twice, and nothing that was never measured.
+//! committed or declared lost, none twice, none before it was durable, and nothing that was never
+//! measured.
 
+mod ledger;
 mod oracle;
 mod readings;
 
-pub use oracle::{Committed, Key, Ledger, Verdict, check_integrity, committed, judge};
+pub use ledger::{Key, Ledger, Strays, mark_kill};
+pub use oracle::{Committed, Verdict, check_integrity, committed, judge, premature};
 pub use readings::{METRICS, Readings};
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -108,7 +111,7 @@ pub fn run(options: &Options) -> Result<Report> {
         Ok(readings.devices_among(held.values()) == devices)
     })?;
 
-    let (mut collector, done) = inject(options, collector, &schools)?;
+    let (mut collector, done) = inject(options, collector, &schools, &database)?;
 
     let ended = Instant::now();
     let spooled = ledgers(&schools)?;
@@ -123,6 +126,9 @@ pub fn run(options: &Options) -> Result<Report> {
     // The database was read first: whatever it holds, the ledgers, read later, must hold too.
     let all = ledgers(&schools)?;
     let mut verdict = judge(&all, &last, &readings);
+    verdict.premature.extend(done.premature);
+    verdict.premature.sort_unstable();
+    verdict.premature.dedup();
     // What became durable after the faults may still be on its way.
     verdict.lost.retain(|key| spooled.contains(key));
     verdict.torn_lines = all.torn;
@@ -187,12 +193,15 @@ struct Done {
     collector_kills: usize,
     faults: usize,
     slowest_start: Duration,
+    premature: Vec<Key>,
 }
 
 /// What the hands that do harm share.
 struct Harm<'a> {
     options: &'a Options,
     schools: &'a [School],
+    /// The collector's.
+    database: &'a Path,
     /// Set when one of them failed: the others need not go on.
     over: AtomicBool,
     agent_kills: AtomicUsize,
@@ -242,19 +251,24 @@ impl Harm<'_> {
         Ok(slowest)
     }
 
-    fn kill_agents(&self) -> Result<()> {
+    /// Kills agents; the records that one of them had sent before they were durable.
+    fn kill_agents(&self) -> Result<Vec<Key>> {
         let mut random = self.random(2);
+        let mut early = Vec::new();
         while self.agent_kills.load(Ordering::SeqCst) < self.options.kills && !self.is_over() {
             pause(&mut random, 0, 2_500);
-            let mut agent =
-                self.school(&mut random).agent.lock().unwrap_or_else(PoisonError::into_inner);
+            let school = self.school(&mut random);
+            let mut agent = school.agent.lock().unwrap_or_else(PoisonError::into_inner);
             agent.daemon()?.check().context("an agent ended by itself")?;
             agent.kill()?;
             self.agent_kills.fetch_add(1, Ordering::SeqCst);
             pause(&mut random, 0, 300);
+            // What has arrived by now, before the next run, was sent by the one that is dead.
+            early.append(&mut premature(&school.ledger, self.database)?);
+            mark_kill(&school.ledger)?;
             agent.start()?;
         }
-        Ok(())
+        Ok(early)
     }
 
     fn hurt_lines(&self) -> usize {
@@ -294,10 +308,12 @@ fn inject(
     options: &Options,
     mut collector: Collector,
     schools: &[School],
+    database: &Path,
 ) -> Result<(Collector, Done)> {
     let harm = Harm {
         options,
         schools,
+        database,
         over: AtomicBool::new(false),
         agent_kills: AtomicUsize::new(0),
         collector_kills: AtomicUsize::new(0),
@@ -309,12 +325,13 @@ fn inject(
         (slowest, agents.join(), lines.join())
     });
     let panicked = |_| anyhow::anyhow!("a thread of the campaign panicked");
-    agents.map_err(panicked)??;
+    let premature = agents.map_err(panicked)??;
     let done = Done {
         agent_kills: harm.agent_kills.load(Ordering::SeqCst),
         collector_kills: harm.collector_kills.load(Ordering::SeqCst),
         faults: faults.map_err(panicked)?,
         slowest_start: slowest_start?,
+        premature,
     };
     Ok((collector, done))
 }

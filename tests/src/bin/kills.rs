@@ -1,7 +1,8 @@
 //! The kill campaign: `kills [--agents N] [--devices N] [--kills K] [--faults F] [--seed S]`.
 //!
 //! Kills K times an agent and K times the collector, hurts lines F times, and tells what is lost
-//! without a declaration, stored twice, or was never measured. Ends with 1 unless all three are 0.
+//! without a declaration, stored twice, never measured, or sent before it was durable. Ends with 1
+//! unless all four are 0.
 
 #![expect(clippy::print_stdout, reason = "a campaign prints its findings")]
 
@@ -69,10 +70,14 @@ fn print(report: &Report, started: Instant) {
     for key in verdict.lost.iter().take(20) {
         println!("  LOST lane {} epoch {:016x} seq {}", key.lane, key.epoch, key.seq);
     }
+    for key in verdict.premature.iter().take(20) {
+        println!("  EARLY lane {} epoch {:016x} seq {}", key.lane, key.epoch, key.seq);
+    }
     println!(
-        "undeclared lost {}, duplicates {}, phantoms {}",
+        "undeclared lost {}, duplicates {}, phantoms {}, sent before durable {}",
         verdict.lost.len(),
         verdict.duplicates,
-        verdict.phantoms
+        verdict.phantoms,
+        verdict.premature.len()
     );
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    fs,
     path::Path,
     time::Duration,
 };
@@ -11,84 +10,15 @@ use anyhow::{Context, Result, ensure};
 use proto::v1::Metric;
 use rusqlite::{Connection, OpenFlags};
 
-use super::readings::{METRICS, Readings};
+use super::{
+    ledger::{Key, Ledger},
+    readings::{METRICS, Readings},
+};
 
 /// Bits of a sequence number in a key of the table `head`, as its migration says.
 const SEQ_BITS: u32 = 34;
 /// Longest wait for the collector's own locks.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A record, wherever it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    /// Lane.
-    pub lane: u8,
-    /// Random number of the lane's life: no two agents share one.
-    pub epoch: u64,
-    /// Number.
-    pub seq: u64,
-}
-
-/// What agents said, right after each sync.
-#[derive(Debug, Default)]
-pub struct Ledger {
-    hashes: HashMap<Key, u64>,
-    epochs: HashSet<u64>,
-    /// Numbers that were made durable a second time, with another content.
-    pub rewritten: usize,
-    /// Lines that a kill cut.
-    pub torn: usize,
-}
-
-impl Ledger {
-    /// Adds the ledger of an agent.
-    pub fn read(&mut self, path: &Path) -> Result<()> {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("there is no ledger {}", path.display()))?;
-        for line in text.lines() {
-            let Some((key, hash)) = parse(line) else {
-                self.torn += 1;
-                continue;
-            };
-            self.add(key, hash);
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, key: Key, hash: u64) {
-        self.epochs.insert(key.epoch);
-        if self.hashes.insert(key, hash).is_some_and(|before| before != hash) {
-            self.rewritten += 1;
-        }
-    }
-
-    /// Whether this record was durable.
-    #[must_use]
-    pub fn contains(&self, key: &Key) -> bool {
-        self.hashes.contains_key(key)
-    }
-
-    /// Number of durable records.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.hashes.len()
-    }
-}
-
-/// `lane epoch seq hash kind`, epoch and hash in 16 hexadecimal digits.
-fn parse(line: &str) -> Option<(Key, u64)> {
-    let words: Vec<&str> = line.split(' ').collect();
-    let [lane, epoch, seq, hash, kind] = words[..] else { return None };
-    if epoch.len() != 16 || hash.len() != 16 || kind.parse::<u8>().is_err() {
-        return None;
-    }
-    let key = Key {
-        lane: lane.parse().ok()?,
-        epoch: u64::from_str_radix(epoch, 16).ok()?,
-        seq: seq.parse().ok()?,
-    };
-    Some((key, u64::from_str_radix(hash, 16).ok()?))
-}
 
 /// What the collector holds.
 #[derive(Debug, Default)]
@@ -131,6 +61,40 @@ fn open(database: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Lane and epoch of each lane of the database.
+fn lanes(read: &Connection) -> Result<HashMap<i64, (u8, u64)>> {
+    let mut lanes = HashMap::new();
+    let mut statement = read.prepare("SELECT id, lane, epoch FROM lane")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        lanes.insert(row.get(0)?, (row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned()));
+    }
+    Ok(lanes)
+}
+
+fn key(packed: i64, lanes: &HashMap<i64, (u8, u64)>) -> Result<Key> {
+    let lane = lanes.get(&(packed >> SEQ_BITS)).copied();
+    let (lane, epoch) = lane.context("a record of no lane")?;
+    Ok(Key { lane, epoch, seq: packed.cast_unsigned() & ((1 << SEQ_BITS) - 1) })
+}
+
+/// Records that the collector has of an agent which is dead, and that no earlier kill explains: it
+/// sent them before they were durable.
+pub fn premature(ledger: &Path, database: &Path) -> Result<Vec<Key>> {
+    let mut connection = open(database)?;
+    let read = connection.transaction()?;
+    let lanes = lanes(&read)?;
+    let mut statement = read.prepare("SELECT key FROM head")?;
+    let mut rows = statement.query([])?;
+    let mut keys = Vec::new();
+    while let Some(row) = rows.next()? {
+        keys.push(key(row.get(0)?, &lanes)?);
+    }
+    let mut said = Ledger::default();
+    said.read(ledger)?;
+    Ok(said.strays(keys).premature)
+}
+
 /// Reads the collector's database, beside the collector.
 pub fn committed(database: &Path) -> Result<Committed> {
     let mut connection = open(database)?;
@@ -139,23 +103,14 @@ pub fn committed(database: &Path) -> Result<Committed> {
     let packed: i64 = read.query_row("SELECT count(*) FROM seen_pack", [], |row| row.get(0))?;
     ensure!(packed == 0, "a day was compacted meanwhile: its records left the head, unjudged");
 
-    let mut lanes: HashMap<i64, (u8, u64)> = HashMap::new();
-    let mut statement = read.prepare("SELECT id, lane, epoch FROM lane")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        lanes.insert(row.get(0)?, (row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned()));
-    }
+    let lanes = lanes(&read)?;
     let watched = watched_columns(&read)?;
     let mut held = Committed::default();
     let mut statement = read.prepare("SELECT key, hash, grp, layout, items, payload FROM head")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let key: i64 = row.get(0)?;
-        let (lane, epoch) =
-            lanes.get(&(key >> SEQ_BITS)).copied().context("a record of no lane")?;
-        let seq = key.cast_unsigned() & ((1 << SEQ_BITS) - 1);
         let hash: i64 = row.get(1)?;
-        held.hashes.insert(Key { lane, epoch, seq }, hash.cast_unsigned());
+        held.hashes.insert(key(row.get(0)?, &lanes)?, hash.cast_unsigned());
         let group: Option<i64> = row.get(2)?;
         let layout: Option<i64> = row.get(3)?;
         let Some(place) = group.zip(layout) else { continue };
@@ -236,8 +191,10 @@ pub struct Verdict {
     pub duplicates: usize,
     /// Committed values that nobody measured, and records under a number with another content.
     pub phantoms: usize,
-    /// Records that were durable, and then sent, before the kill that kept them out of the ledger.
+    /// Records that were durable before the kill that kept them out of the ledger.
     pub unwritten: usize,
+    /// Records that no kill kept out of the ledger: sent before they were durable.
+    pub premature: Vec<Key>,
     /// Lines of ledgers that a kill cut.
     pub torn_lines: usize,
     /// Records that the collector refused.
@@ -247,12 +204,13 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// 0 lost, 0 twice, 0 never measured, and something to judge.
+    /// 0 lost, 0 twice, 0 never measured, 0 sent too early, and something to judge.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.lost.is_empty()
             && self.duplicates == 0
             && self.phantoms == 0
+            && self.premature.is_empty()
             && self.rejected == 0
             && self.conflicts == 0
             && self.readings > 0
@@ -272,22 +230,18 @@ pub fn judge(spooled: &Ledger, held: &Committed, readings: &Readings) -> Verdict
         conflicts: held.conflicts,
         ..Verdict::default()
     };
-    for (key, hash) in &spooled.hashes {
-        match held.hashes.get(key) {
-            Some(known) if known == hash => {}
+    for (key, hash) in spooled.records() {
+        match held.hashes.get(&key) {
+            Some(known) if *known == hash => {}
             Some(_) => verdict.phantoms += 1,
-            None if held.explains(key) => verdict.declared += 1,
-            None => verdict.lost.push(*key),
+            None if held.explains(&key) => verdict.declared += 1,
+            None => verdict.lost.push(key),
         }
     }
     verdict.lost.sort_unstable();
-    for key in held.hashes.keys().filter(|key| !spooled.contains(key)) {
-        if spooled.epochs.contains(&key.epoch) {
-            verdict.unwritten += 1;
-        } else {
-            verdict.phantoms += 1;
-        }
-    }
+    verdict.phantoms += held.hashes.keys().filter(|key| !spooled.knows(key.epoch)).count();
+    let strays = spooled.strays(held.hashes.keys().copied());
+    (verdict.unwritten, verdict.premature) = (strays.excused, strays.premature);
     let mut seen = HashSet::with_capacity(held.values.len());
     for value in &held.values {
         verdict.duplicates += usize::from(!seen.insert(*value));
@@ -313,10 +267,18 @@ mod tests {
 
     const KEY: Key = Key { lane: 1, epoch: 9, seq: 4 };
 
-    fn ledger() -> Ledger {
+    fn line(key: Key, hash: u64) -> String {
+        format!("{} {:016x} {} {hash:016x} 1\n", key.lane, key.epoch, key.seq)
+    }
+
+    fn said(text: &str) -> Ledger {
         let mut ledger = Ledger::default();
-        ledger.add(KEY, 77);
+        ledger.add_agent(text);
         ledger
+    }
+
+    fn ledger() -> Ledger {
+        said(&line(KEY, 77))
     }
 
     fn reading(readings: &Readings) -> i64 {
@@ -357,16 +319,41 @@ mod tests {
         assert!(!judge(&ledger(), &nothing, &readings).is_clean(), "nothing to judge is no proof");
         let refused = Committed { rejected: 1, ..clean() };
         assert!(!judge(&ledger(), &refused, &readings).is_clean());
-        let mut rewritten = ledger();
-        rewritten.add(KEY, 78);
+        let rewritten = said(&(line(KEY, 77) + &line(KEY, 78)));
         assert!(!judge(&rewritten, &clean(), &readings).is_clean());
+
+        let early = Key { seq: 5, ..KEY };
+        let hashes = HashMap::from([(KEY, 77), (early, 1)]);
+        let sent = Committed { hashes, ..clean() };
+        let verdict = judge(&ledger(), &sent, &readings);
+        assert_eq!((verdict.is_clean(), verdict.premature), (false, vec![early]));
+        let killed = said(&(line(KEY, 77) + "\nkilled\n"));
+        let verdict = judge(&killed, &sent, &readings);
+        assert_eq!((verdict.is_clean(), verdict.unwritten), (true, 1));
     }
 
+    /// What the collector has while the agent is dead was sent by the run that was killed.
     #[test]
-    fn torn_lines_are_no_records() {
-        let whole = "1 00000000000000ab 12 00000000000000cd 1";
-        assert_eq!(parse(whole), Some((Key { lane: 1, epoch: 0xab, seq: 12 }, 0xcd)));
-        assert!((0..whole.len()).all(|end| parse(&whole[..end]).is_none()));
-        assert_eq!(parse(&format!("1 00000000000000ab 1{whole}")), None);
+    fn a_record_of_a_dead_agent_that_is_not_in_its_ledger_was_sent_too_early() {
+        let directory = tempfile::tempdir().unwrap();
+        let (ledger, database) =
+            (directory.path().join("ledger"), directory.path().join("vigie.db"));
+        let first = 3_i64 << SEQ_BITS;
+        let collector = Connection::open(&database).unwrap();
+        collector
+            .execute_batch(&format!(
+                "CREATE TABLE lane (id INTEGER, lane INTEGER, epoch INTEGER);
+                CREATE TABLE head (key INTEGER);
+                INSERT INTO lane VALUES (3, 1, 9);
+                INSERT INTO head VALUES ({}), ({});",
+                first + 4,
+                first + 5,
+            ))
+            .unwrap();
+        let early = Key { seq: 5, ..KEY };
+        std::fs::write(&ledger, line(KEY, 77)).unwrap();
+        assert_eq!(premature(&ledger, &database).unwrap(), [early]);
+        std::fs::write(&ledger, line(KEY, 77) + &line(early, 1)).unwrap();
+        assert_eq!(premature(&ledger, &database).unwrap(), []);
     }
 }
