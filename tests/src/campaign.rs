@@ -12,13 +12,13 @@ mod readings;
 
 pub use ledger::{Key, Ledger, Strays, mark_kill};
 pub use oracle::{Committed, Verdict, check_integrity, committed, judge, premature};
-pub use readings::{METRICS, Readings};
+pub use readings::{Filed, METRICS, Readings, Series};
 
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -95,13 +95,18 @@ struct School {
 /// Runs a campaign; an error is a campaign that could not be run or judged.
 pub fn run(options: &Options) -> Result<Report> {
     ensure!((1..=MAX_AGENTS).contains(&options.agents), "1 to {MAX_AGENTS} agents");
-    let readings = Arc::new(Readings::default());
+    let readings = Readings::default();
     let devices = options.agents * options.devices;
     let responder = Responder::start(Spec {
         interfaces: vec![INTERFACES; devices],
         community: COMMUNITY.to_owned(),
         values: readings.values(),
     })?;
+    let mut places = Vec::new();
+    for (number, address) in responder.addresses().iter().enumerate() {
+        places.push((collector::uai(u32::try_from(number / options.devices)?), *address));
+    }
+    let readings = readings.placed(places);
     let settings = Settings { start_grace_s: 600, silence_after_s: 600, ..Settings::default() };
     let collector = Collector::start(&options.directory.join("collector"), &settings)?;
     let schools = schools(options, &collector, responder.addresses())?;

@@ -1,8 +1,9 @@
 //! The judgement: what became durable at the agents, against what the collector holds.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{
     ledger::{Key, Ledger},
-    readings::{METRICS, Readings},
+    readings::{Filed, METRICS, Readings, Series},
 };
 
 /// Bits of a sequence number in a key of the table `head`, as its migration says.
@@ -26,7 +27,9 @@ pub struct Committed {
     hashes: HashMap<Key, u64>,
     /// Lane, epoch, first and last number of each stretch that was declared lost.
     holes: Vec<(u8, u64, u64, u64)>,
-    values: Vec<i64>,
+    values: Vec<Filed>,
+    /// Readings in series of another site than their agent's.
+    misfiled: usize,
     samples: u64,
     rejected: u64,
     conflicts: u64,
@@ -42,7 +45,7 @@ impl Committed {
 
     /// Values of the counters under watch, in no order.
     #[must_use]
-    pub fn values(&self) -> &[i64] {
+    pub fn values(&self) -> &[Filed] {
         &self.values
     }
 
@@ -104,13 +107,15 @@ pub fn committed(database: &Path) -> Result<Committed> {
     ensure!(packed == 0, "a day was compacted meanwhile: its records left the head, unjudged");
 
     let lanes = lanes(&read)?;
+    let homes = homes(&read)?;
     let watched = watched_columns(&read)?;
     let mut held = Committed::default();
-    let mut statement = read.prepare("SELECT key, hash, grp, layout, items, payload FROM head")?;
+    let mut statement =
+        read.prepare("SELECT key, hash, grp, layout, items, payload, site FROM head")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let hash: i64 = row.get(1)?;
-        held.hashes.insert(key(row.get(0)?, &lanes)?, hash.cast_unsigned());
+        let (packed, hash): (i64, i64) = (row.get(0)?, row.get(1)?);
+        held.hashes.insert(key(packed, &lanes)?, hash.cast_unsigned());
         let group: Option<i64> = row.get(2)?;
         let layout: Option<i64> = row.get(3)?;
         let Some(place) = group.zip(layout) else { continue };
@@ -122,10 +127,16 @@ pub fn committed(database: &Path) -> Result<Committed> {
             continue;
         };
         let times = record.times_ms.len();
-        for column in columns {
+        let home = *homes.get(&(packed >> SEQ_BITS)).context("a lane of no agent")?;
+        for (column, site, series) in columns {
             let cells = record.cells.get(column * times..(column + 1) * times);
             let cells = cells.context("a record narrower than its layout")?;
-            held.values.extend(cells.iter().flatten());
+            let values = cells.iter().flatten();
+            if home != *site || home != row.get::<_, i64>(6)? {
+                held.misfiled += values.count();
+                continue;
+            }
+            held.values.extend(values.map(|&value| Filed { value, series: Arc::clone(series) }));
         }
     }
     let mut statement = read.prepare("SELECT lane_id, seq_from, seq_to FROM seq_hole")?;
@@ -145,15 +156,38 @@ pub fn committed(database: &Path) -> Result<Committed> {
     Ok(held)
 }
 
+/// The site of the agent of each lane.
+fn homes(read: &Connection) -> Result<HashMap<i64, i64>> {
+    let query = "SELECT lane.id, agent.site FROM lane JOIN agent ON agent.no = lane.agent_no";
+    let mut statement = read.prepare(query)?;
+    let homes = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(homes.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A column of a layout whose values are readings: its position, the site and what it is of.
+type Column = (usize, i64, Arc<Series>);
+
 /// For each layout of each group, the columns whose values are readings.
-fn watched_columns(read: &Connection) -> Result<BTreeMap<(i64, i64), Vec<usize>>> {
-    let mut watched_series = BTreeSet::new();
-    let mut statement = read.prepare("SELECT id, metric FROM series")?;
+fn watched_columns(read: &Connection) -> Result<BTreeMap<(i64, i64), Vec<Column>>> {
+    let mut watched_series = HashMap::new();
+    // A series has the site of its target, or its readings are nowhere.
+    let mut statement = read.prepare(
+        "SELECT series.id, series.metric, series.instance, series.site, site.uai, target.address
+        FROM series
+        LEFT JOIN target ON target.id = series.target AND target.site = series.site
+        LEFT JOIN site ON site.id = target.site",
+    )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let metric = Metric::try_from(row.get::<_, i32>(1)?).unwrap_or(Metric::Unspecified);
         if METRICS.contains(&metric) {
-            watched_series.insert(row.get::<_, i64>(0)?);
+            let series = Series {
+                site: row.get::<_, Option<String>>(4)?.unwrap_or_default(),
+                address: row.get::<_, Option<String>>(5)?.unwrap_or_default(),
+                metric,
+                instance: row.get(2)?,
+            };
+            watched_series.insert(row.get::<_, i64>(0)?, (row.get(3)?, Arc::new(series)));
         }
     }
     let mut watched = BTreeMap::new();
@@ -163,11 +197,11 @@ fn watched_columns(read: &Connection) -> Result<BTreeMap<(i64, i64), Vec<usize>>
         let columns: Vec<u8> = row.get(2)?;
         let (ids, rest) = columns.as_chunks::<8>();
         ensure!(rest.is_empty(), "a layout of {} bytes", columns.len());
-        let at = ids
-            .iter()
-            .enumerate()
-            .filter_map(|(at, id)| watched_series.contains(&i64::from_le_bytes(*id)).then_some(at));
-        watched.insert((row.get(0)?, row.get(1)?), at.collect());
+        let columns = ids.iter().enumerate().filter_map(|(at, id)| {
+            let (site, series) = watched_series.get(&i64::from_le_bytes(*id))?;
+            Some((at, *site, Arc::clone(series)))
+        });
+        watched.insert((row.get(0)?, row.get(1)?), columns.collect());
     }
     Ok(watched)
 }
@@ -189,7 +223,8 @@ pub struct Verdict {
     pub declared: usize,
     /// Readings that were committed more than once.
     pub duplicates: usize,
-    /// Committed values that nobody measured, and records under a number with another content.
+    /// Committed values that nobody measured where they are filed, and records under a number with
+    /// another content.
     pub phantoms: usize,
     /// Records that were durable before the kill that kept them out of the ledger.
     pub unwritten: usize,
@@ -225,7 +260,7 @@ pub fn judge(spooled: &Ledger, held: &Committed, readings: &Readings) -> Verdict
         committed: held.hashes.len(),
         samples: held.samples,
         readings: held.values.len(),
-        phantoms: held.unreadable + spooled.rewritten,
+        phantoms: held.unreadable + held.misfiled + spooled.rewritten,
         rejected: held.rejected,
         conflicts: held.conflicts,
         ..Verdict::default()
@@ -243,9 +278,9 @@ pub fn judge(spooled: &Ledger, held: &Committed, readings: &Readings) -> Verdict
     let strays = spooled.strays(held.hashes.keys().copied());
     (verdict.unwritten, verdict.premature) = (strays.excused, strays.premature);
     let mut seen = HashSet::with_capacity(held.values.len());
-    for value in &held.values {
-        verdict.duplicates += usize::from(!seen.insert(*value));
-        verdict.phantoms += usize::from(!readings.is_genuine(*value));
+    for filed in &held.values {
+        verdict.duplicates += usize::from(!seen.insert(filed.value));
+        verdict.phantoms += usize::from(!readings.is_genuine(filed));
     }
     verdict
 }
@@ -281,19 +316,27 @@ mod tests {
         said(&line(KEY, 77))
     }
 
-    fn reading(readings: &Readings) -> i64 {
+    fn readings() -> Readings {
+        let address = ([127, 0, 0, 1], 161).into();
+        Readings::default().placed([("0690001A".to_owned(), address)])
+    }
+
+    fn reading(readings: &Readings) -> Filed {
         let (metric, at) = (Metric::IfHcInOctets, SystemTime::now());
-        i64::try_from(readings.values()(Question { device: 0, metric, if_index: 1, at })).unwrap()
+        let value = readings.values()(Question { device: 0, metric, if_index: 1, at });
+        let (site, address) = ("0690001A".to_owned(), "127.0.0.1:161".to_owned());
+        let series = Arc::new(Series { site, address, metric, instance: 1 });
+        Filed { value: i64::try_from(value).unwrap(), series }
     }
 
     /// The oracle is only worth what it catches.
     #[test]
     fn each_kind_of_harm_is_seen() {
-        let readings = Readings::default();
+        let readings = readings();
         let value = reading(&readings);
         let clean = || Committed {
             hashes: HashMap::from([(KEY, 77)]),
-            values: vec![value],
+            values: vec![value.clone()],
             ..Committed::default()
         };
         assert!(judge(&ledger(), &clean(), &readings).is_clean());
@@ -306,10 +349,17 @@ mod tests {
         let elsewhere = Committed { holes: elsewhere, ..lost() };
         assert_eq!(judge(&ledger(), &elsewhere, &readings).lost, [KEY]);
 
-        let twice = Committed { values: vec![value, value], ..clean() };
+        let twice = Committed { values: vec![value.clone(), value.clone()], ..clean() };
         assert_eq!(judge(&ledger(), &twice, &readings).duplicates, 1);
-        let never = Committed { values: vec![value, value + 1], ..clean() };
+        let never = Filed { value: value.value + 1, ..value.clone() };
+        let never = Committed { values: vec![value.clone(), never], ..clean() };
         assert_eq!(judge(&ledger(), &never, &readings).phantoms, 1);
+        let second = Series { instance: 2, ..Series::clone(&value.series) };
+        let beside = Filed { series: Arc::new(second), ..value.clone() };
+        let beside = Committed { values: vec![beside], ..clean() };
+        assert_eq!(judge(&ledger(), &beside, &readings).phantoms, 1);
+        let abroad = Committed { misfiled: 1, ..clean() };
+        assert_eq!(judge(&ledger(), &abroad, &readings).phantoms, 1);
         let other = Committed { hashes: HashMap::from([(KEY, 78)]), ..clean() };
         assert_eq!(judge(&ledger(), &other, &readings).phantoms, 1);
         let stranger = Key { epoch: 10, ..KEY };

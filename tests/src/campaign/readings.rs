@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -24,9 +25,33 @@ const INTERFACE_BITS: u32 = 8;
 /// Bits of a metric's position in [`METRICS`].
 const METRIC_BITS: u32 = 4;
 
+/// What a series is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Series {
+    /// UAI of the site.
+    pub site: String,
+    /// Address of the device.
+    pub address: String,
+    /// Metric.
+    pub metric: Metric,
+    /// `ifIndex`.
+    pub instance: u32,
+}
+
+/// A value, and the series that it is kept in.
+#[derive(Debug, Clone)]
+pub struct Filed {
+    /// The value.
+    pub value: i64,
+    /// Its series.
+    pub series: Arc<Series>,
+}
+
 /// What was read so far: each answer is another reading of its counter, counted from 1.
 #[derive(Debug, Default)]
 pub struct Readings {
+    /// Site and address of each device.
+    places: Vec<(String, String)>,
     /// Highest number served, by what stands above it in the value.
     served: Arc<Mutex<HashMap<u64, u64>>>,
 }
@@ -55,22 +80,40 @@ impl Readings {
         })
     }
 
-    /// Whether this value was ever served.
+    /// Learns the site and the address of each device, in the responder's order.
     #[must_use]
-    pub fn is_genuine(&self, value: i64) -> bool {
-        let Ok(value) = u64::try_from(value) else { return false };
-        let number = value & ((1 << NUMBER_BITS) - 1);
-        let served = lock(&self.served);
-        number > 0 && served.get(&(value >> NUMBER_BITS)).is_some_and(|last| number <= *last)
+    pub fn placed(mut self, places: impl IntoIterator<Item = (String, SocketAddr)>) -> Self {
+        self.places =
+            places.into_iter().map(|(site, address)| (site, address.to_string())).collect();
+        self
+    }
+
+    /// Whether this value was ever served, by the device and for the counter that it is filed under.
+    #[must_use]
+    pub fn is_genuine(&self, filed: &Filed) -> bool {
+        let Ok(value) = u64::try_from(filed.value) else { return false };
+        let (what, number) = (value >> NUMBER_BITS, value & ((1 << NUMBER_BITS) - 1));
+        let was_served = number > 0 && lock(&self.served).get(&what).is_some_and(|n| number <= *n);
+        was_served && self.series_of(what).is_some_and(|series| series == *filed.series)
+    }
+
+    /// Where the readings with these upper bits belong.
+    fn series_of(&self, what: u64) -> Option<Series> {
+        let metric = *METRICS.get(usize::try_from(what & ((1 << METRIC_BITS) - 1)).ok()?)?;
+        let port = what >> METRIC_BITS;
+        let instance = u32::try_from(port & ((1 << INTERFACE_BITS) - 1)).ok()?;
+        let device = usize::try_from(port >> INTERFACE_BITS).ok()?;
+        let (site, address) = self.places.get(device)?.clone();
+        Some(Series { site, address, metric, instance })
     }
 
     /// Devices that these values are readings of.
     #[must_use]
-    pub fn devices_among(&self, values: &[i64]) -> usize {
-        let devices: HashSet<i64> = values
+    pub fn devices_among(&self, values: &[Filed]) -> usize {
+        let devices: HashSet<&str> = values
             .iter()
-            .filter(|value| self.is_genuine(**value))
-            .map(|value| value >> (NUMBER_BITS + METRIC_BITS + INTERFACE_BITS))
+            .filter(|filed| self.is_genuine(filed))
+            .map(|filed| filed.series.address.as_str())
             .collect();
         devices.len()
     }
@@ -97,22 +140,49 @@ mod tests {
 
     use super::*;
 
+    fn place(device: u16) -> (String, SocketAddr) {
+        (format!("site {}", device / 2), SocketAddr::from(([127, 0, 0, 1], 1_000 + device)))
+    }
+
     #[test]
-    fn only_what_was_served_is_genuine() {
-        let readings = Readings::default();
+    fn only_what_was_served_is_genuine_and_only_where_it_belongs() {
+        let readings = Readings::default().placed((0..8).map(place));
         let values = readings.values();
-        let ask = |if_index| {
+        let ask = |device, if_index| {
             let metric = Metric::IfHcOutOctets;
-            let value = values(Question { device: 7, metric, if_index, at: SystemTime::now() });
-            i64::try_from(value).unwrap()
+            i64::try_from(values(Question { device, metric, if_index, at: SystemTime::now() }))
+                .unwrap()
         };
-        let (first, second, other) = (ask(3), ask(3), ask(4));
+        let (site, address) = place(7);
+        let address = address.to_string();
+        let home = Series { site, address, metric: Metric::IfHcOutOctets, instance: 3 };
+        let is_genuine = |value, series: &Series| {
+            readings.is_genuine(&Filed { value, series: Arc::new(series.clone()) })
+        };
+        let (first, second, other) = (ask(7, 3), ask(7, 3), ask(7, 4));
         assert_eq!(second, first + 1);
-        assert!([first, second, other].iter().all(|value| readings.is_genuine(*value)));
-        for never in [second + 1, other + 1, 0, -1, first - 1, first + (1 << 60)] {
-            assert!(!readings.is_genuine(never), "{never}");
+        assert!(is_genuine(first, &home) && is_genuine(second, &home));
+        for never in [second + 1, other, other + 1, 0, -1, first - 1, first + (1 << 60)] {
+            assert!(!is_genuine(never, &home), "{never}");
         }
-        assert_eq!(readings.devices_among(&[first, second, other, second + 1]), 1);
-        assert_eq!(readings.devices_among(&[5]), 0);
+        let elsewhere = [
+            Series { instance: 4, ..home.clone() },
+            Series { metric: Metric::IfHcInOctets, ..home.clone() },
+            Series { address: place(6).1.to_string(), ..home.clone() },
+            Series { site: place(5).0, ..home.clone() },
+        ];
+        for series in &elsewhere {
+            assert!(!is_genuine(first, series), "{series:?}");
+        }
+        assert!(is_genuine(other, &elsewhere[0]));
+        // The same interface of the other device of the school.
+        assert!(!is_genuine(ask(6, 3), &home));
+        assert!(is_genuine(ask(6, 3), &elsewhere[2]));
+        // A device that is nowhere.
+        assert!(!is_genuine(ask(8, 3), &home));
+
+        let filed = |value| Filed { value, series: Arc::new(home.clone()) };
+        assert_eq!(readings.devices_among(&[filed(first), filed(second), filed(other)]), 1);
+        assert_eq!(readings.devices_among(&[filed(5)]), 0);
     }
 }
