@@ -1,7 +1,6 @@
 //! The command line.
 
 use std::{
-    fs,
     io::{self, IsTerminal as _, Read as _, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -17,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     app::{self, Extra, around},
     clock::SystemClock,
-    config::{self, Config, LogFormat},
+    config::{self, Config, ConfigError, LogFormat},
     enrol::{self, Existing, Token},
     status,
 };
@@ -119,36 +118,20 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 /// The local file; without one at the usual place, every default.
 fn read_config(cli: &Cli) -> anyhow::Result<Result<Config, String>> {
     let path = cli.config.clone().unwrap_or_else(|| config::DEFAULT_PATH.into());
-    let text = match fs::File::open(&path) {
-        Ok(file) => {
-            let mut text = String::new();
-            file.take(config::MAX_FILE_BYTES + 1)
-                .read_to_string(&mut text)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            text
+    let mut config = match Config::load(&path) {
+        Ok(config) => config,
+        Err(ConfigError::Read { source, .. })
+            if source.kind() == io::ErrorKind::NotFound && cli.config.is_none() =>
+        {
+            Config::default()
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && cli.config.is_none() => {
-            String::new()
-        }
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot open {}", path.display()));
-        }
+        Err(ConfigError::Faulty(report)) => return Ok(Err(report)),
+        Err(error) => return Err(error.into()),
     };
-    anyhow::ensure!(
-        text.len() as u64 <= config::MAX_FILE_BYTES,
-        "{} is larger than {} bytes",
-        path.display(),
-        config::MAX_FILE_BYTES
-    );
-    let parsed = Config::parse(&text);
-    Ok(parsed
-        .map(|mut config| {
-            if let Some(dir) = &cli.data_dir {
-                config.data_dir.clone_from(dir);
-            }
-            config
-        })
-        .map_err(|faults| config::render(&path.display().to_string(), &text, &faults)))
+    if let Some(dir) = &cli.data_dir {
+        config.data_dir.clone_from(dir);
+    }
+    Ok(Ok(config))
 }
 
 /// Text to print at the end.

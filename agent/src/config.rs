@@ -4,9 +4,11 @@
 mod report;
 
 use std::{
+    fs::File,
+    io::{self, Read as _},
     net::SocketAddr,
     ops::{Range, RangeInclusive},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -111,6 +113,22 @@ impl Default for Limits {
     }
 }
 
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The system gave no bytes.
+    #[error("cannot read the configuration {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// What the file holds is wrong; a report for people, whose lines end.
+    #[error("{0}")]
+    Faulty(String),
+}
+
 /// One thing wrong with the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -148,6 +166,18 @@ struct RawLimits {
 }
 
 impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+        let name = path.display().to_string();
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(failed)?;
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+        let text = text_of(bytes)
+            .map_err(|what| ConfigError::Faulty(format!("error: {name}: {what}\n")))?;
+        Self::parse(&text).map_err(|faults| ConfigError::Faulty(render(&name, &text, &faults)))
+    }
+
     /// Reads the text of a file. On failure, all faults that can be told apart, in the text's order.
     pub fn parse(text: &str) -> Result<Self, Vec<Fault>> {
         let (table, errors) = DeTable::parse_recoverable(text);
@@ -161,6 +191,20 @@ impl Config {
         checker.faults.sort_by_key(|fault| fault.span.start);
         if checker.faults.is_empty() { Ok(config) } else { Err(checker.faults) }
     }
+}
+
+fn text_of(bytes: Vec<u8>) -> Result<String, String> {
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("it is larger than {MAX_FILE_BYTES} bytes; is it the right file?"));
+    }
+    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+        let cause = "as a power cut may leave a file; write it again";
+        return Err(format!("byte {} is zero, {cause}", at + 1));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to() + 1;
+        format!("byte {at} does not belong to text in UTF-8; save the file as UTF-8")
+    })
 }
 
 fn unreadable(text: &str, error: &toml::de::Error) -> Fault {

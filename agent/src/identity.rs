@@ -48,7 +48,7 @@ pub enum IdentityError {
     #[error("this agent is not enrolled: run vigie-agent enrol")]
     NotEnrolled,
     /// The file's text is damaged.
-    #[error("{} is damaged: {what}", path.display())]
+    #[error("{} is damaged: {what}; put a copy of it back, or enrol again with --replace", path.display())]
     Damaged {
         /// Which file.
         path: PathBuf,
@@ -94,6 +94,7 @@ impl Clone for Identity {
 impl Identity {
     /// Reads the text of `identity.pem`; `Err` names what is wrong with it.
     fn parse(pem: &[u8]) -> Result<Self, &'static str> {
+        let pem = text_of(pem)?;
         let key = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| "no whole private key")?;
         let chain = certificates(pem)?;
         let pair = KeyPair::try_from(&key).map_err(|_| "the private key is not usable")?;
@@ -107,8 +108,16 @@ impl Identity {
         if !rest.is_empty() {
             return Err("bytes after the certificate");
         }
-        if leaf.public_key().raw != key.subject_public_key_info() {
-            return Err("a certificate of another key");
+        let spki = key.subject_public_key_info();
+        if leaf.public_key().raw != spki {
+            let own = |other: &CertificateDer<'_>| {
+                X509Certificate::from_der(other).is_ok_and(|(_, it)| it.public_key().raw == spki)
+            };
+            return Err(if chain.iter().any(own) {
+                "certificates in the wrong order: the agent's own comes first"
+            } else {
+                "a certificate of another key"
+            });
         }
         let agent_id = agent_id(&leaf).ok_or("no agent's name in its certificate")?;
         let (not_before, not_after) =
@@ -170,7 +179,18 @@ pub fn id_text(id: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*id))
 }
 
+/// What editors and converters do to PEM: a byte order mark, before which the reader would not see
+/// the first block, is passed over; binary in its place is told.
+fn text_of(pem: &[u8]) -> Result<&[u8], &'static str> {
+    // Each certificate and key in DER begins with a SEQUENCE of more than 127 bytes.
+    if pem.starts_with(&[0x30, 0x81]) || pem.starts_with(&[0x30, 0x82]) {
+        return Err("binary (DER) where text (PEM) belongs");
+    }
+    Ok(pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem))
+}
+
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    let pem = text_of(pem)?;
     let all = CertificateDer::pem_slice_iter(pem)
         .take(MAX_CERTIFICATES + 1)
         .collect::<Result<Vec<_>, _>>()
@@ -289,6 +309,7 @@ impl Keyring {
         if trust.is_empty() {
             return Err(self.damaged("trust.pem")("no certificate"));
         }
+        tls::roots(&trust).map_err(|_| self.damaged("trust.pem")("a malformed certificate"))?;
         let damaged = self.damaged("enrolment.toml");
         let text = self.read("enrolment.toml")?.ok_or_else(|| damaged("the file is missing"))?;
         let text = String::from_utf8(text).map_err(|_| damaged("it is not text"))?;

@@ -124,3 +124,97 @@ fn a_port_that_is_none_is_told() {
         assert_eq!(faults[0].message, format!("{port} is not a port"));
     }
 }
+
+/// What is told of a file with these bytes.
+fn told(bytes: &[u8]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agent.toml");
+    std::fs::write(&path, bytes).unwrap();
+    match Config::load(&path) {
+        Ok(config) => panic!("it was read as {config:?}"),
+        Err(error) => error.to_string().replace(&path.display().to_string(), "agent.toml"),
+    }
+}
+
+#[test]
+fn a_file_that_is_no_text_is_told_in_one_line() {
+    let file = b"collector = \"collecte.example.fr:7443\"\n".to_vec();
+    let again = "as a power cut may leave a file; write it again\n";
+    let utf8 = "does not belong to text in UTF-8; save the file as UTF-8\n";
+    let large = format!("it is larger than {MAX_FILE_BYTES} bytes; is it the right file?\n");
+    let most = usize::try_from(MAX_FILE_BYTES).unwrap();
+    let utf16 = "collector = 1".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut wide = vec![b'#'; most - 1];
+    wide.extend("é".bytes());
+    let cases: [(Vec<u8>, String); 9] = [
+        (vec![0; 512], format!("byte 1 is zero, {again}")),
+        (vec![0; most], format!("byte 1 is zero, {again}")),
+        ([file.clone(), vec![0; 4096]].concat(), format!("byte 40 is zero, {again}")),
+        (utf16, format!("byte 2 is zero, {again}")),
+        ([file.clone(), b"\xff\xfe".to_vec()].concat(), format!("byte 40 {utf8}")),
+        (vec![0xff; most], format!("byte 1 {utf8}")),
+        (b"# \xe9cole\n".to_vec(), format!("byte 3 {utf8}")),
+        (vec![b'#'; most + 1], large.clone()),
+        // Its last letter is cut in two by the limit: still too large, and text.
+        (wide, large),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(told(&bytes), format!("error: agent.toml: {expected}"));
+    }
+}
+
+#[test]
+fn a_file_at_the_limit_a_byte_order_mark_and_other_ends_of_lines_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agent.toml");
+    let text = "collector = \"collecte.example.fr:7443\"\nlog_format = \"json\"\n";
+    let padding = "#".repeat(usize::try_from(MAX_FILE_BYTES).unwrap() - text.len());
+    for text in [
+        format!("{text}{padding}"),
+        format!("\u{feff}{text}"),
+        text.replace('\n', "\r\n"),
+        text.trim_end().to_owned(),
+    ] {
+        std::fs::write(&path, &text).unwrap();
+        let config = Config::load(&path).unwrap();
+        assert_eq!(config.collector.as_deref(), Some("collecte.example.fr:7443"));
+        assert_eq!(config.log_format, LogFormat::Json);
+    }
+}
+
+#[test]
+fn a_hole_a_directory_and_a_link_to_nowhere_are_told_and_cost_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = |name: &str| {
+        let error = Config::load(&dir.path().join(name)).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+        error
+    };
+    File::create(dir.path().join("sparse.toml")).unwrap().set_len(1 << 40).unwrap();
+    assert!(matches!(told("sparse.toml"), ConfigError::Faulty(_)));
+    let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, dir.path().join(name));
+    link(dir.path(), "directory.toml").unwrap();
+    link(Path::new("/nonexistent/agent.toml"), "nowhere.toml").unwrap();
+    link(Path::new("loop.toml"), "loop.toml").unwrap();
+    let kinds = [
+        ("directory.toml", io::ErrorKind::IsADirectory),
+        ("nowhere.toml", io::ErrorKind::NotFound),
+    ];
+    for (name, kind) in kinds {
+        let error = told(name);
+        let ConfigError::Read { source, .. } = &error else { panic!("{error}") };
+        assert_eq!(source.kind(), kind);
+    }
+    assert!(matches!(told("loop.toml"), ConfigError::Read { .. }));
+}
+
+#[test]
+fn a_file_with_a_fault_in_each_line_is_told_shortly() {
+    let most = usize::try_from(MAX_FILE_BYTES).unwrap();
+    for text in ["=\n".repeat(most / 2), "[".repeat(most), "\u{1}".repeat(most)] {
+        let report = told(text.as_bytes());
+        assert!(report.len() < 64 << 10, "a report of {} bytes", report.len());
+    }
+    let many = format!("allow_networks = [{}]", "\"lan\",".repeat(MAX_NETWORKS));
+    assert!(told(many.as_bytes()).ends_with("error: agent.toml: 236 more faults\n"));
+}

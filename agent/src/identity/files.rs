@@ -24,6 +24,9 @@ pub enum FileError {
     /// Others than the owner may read or write it.
     #[error("permissions {0:03o} let others than the owner in; run: chmod 600")]
     Mode(u32),
+    /// A directory, a device, a pipe.
+    #[error("it is not a file")]
+    Kind,
     /// No file that this agent writes is that large.
     #[error("the file is larger than {MAX_BYTES} bytes")]
     Large,
@@ -94,6 +97,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 /// Reads a file that only its owner may read, `None` when there is none.
 pub fn read_private(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => Err(FileError::Kind),
         Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
             Err(FileError::Mode(meta.permissions().mode() & 0o777))
         }

@@ -105,7 +105,129 @@ fn a_damaged_identity_is_told_and_never_used() {
     let pem = key.serialize_pem() + &pem_block("CERTIFICATE", &stranger);
     std::fs::write(&path, pem).unwrap();
     let error = message(&keyring.load().unwrap_err());
-    assert!(error.ends_with("is damaged: a certificate of another key"), "{error}");
+    assert!(error.contains("is damaged: a certificate of another key;"), "{error}");
+}
+
+/// Names and bytes of all that is kept.
+fn files_of(dir: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+/// An identity, as PEM, whose certificate held from one day to another.
+fn identity_of(authority: &Authority, key: &KeyPair, years: [i32; 2]) -> String {
+    let mut params = CertificateParams::default();
+    let name = format!("{URN}{:032x}", 7);
+    params.subject_alt_names = vec![SanType::URI(name.as_str().try_into().unwrap())];
+    let day = |year| rcgen::date_time_ymd(year, 1, 1);
+    (params.not_before, params.not_after) = (day(years[0]), day(years[1]));
+    let leaf = params.signed_by(key, &authority.issuer).unwrap();
+    key.serialize_pem() + &pem_block("CERTIFICATE", leaf.der())
+}
+
+#[test]
+fn certificate_files_that_were_converted_or_mixed_up_are_told_with_their_place() {
+    let (dir, keyring, authority, key) = enrolled();
+    let leaf = authority.sign(&key, &[&format!("{URN}{:032x}", 7)]);
+    let block = |der: &[u8]| pem_block("CERTIFICATE", der);
+    let (own, issuer) = (block(&leaf), block(&authority.certificate));
+    let secret = key.serialize_pem();
+    let utf16: Vec<u8> =
+        format!("\u{feff}{issuer}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let cases: [(&str, Vec<u8>, &str); 16] = [
+        ("identity.pem", (secret.clone() + &own.repeat(1000)).into(), "too many certificates"),
+        ("identity.pem", (secret.clone() + &issuer + &own).into(), "in the wrong order"),
+        ("identity.pem", (secret.clone() + &issuer).into(), "a certificate of another key"),
+        ("identity.pem", secret.clone().into(), "no certificate"),
+        ("identity.pem", own.clone().into(), "no whole private key"),
+        ("identity.pem", leaf.clone(), "binary (DER) where text (PEM) belongs"),
+        ("identity.pem", key.serialize_der(), "binary (DER) where text (PEM) belongs"),
+        ("identity.pem", vec![0; 4096], "no whole private key"),
+        ("identity.pem", Vec::new(), "no whole private key"),
+        ("trust.pem", issuer.repeat(1000).into(), "too many certificates"),
+        ("trust.pem", authority.certificate.to_vec(), "binary (DER) where text (PEM) belongs"),
+        ("trust.pem", utf16, "no certificate"),
+        ("trust.pem", vec![0; 4096], "no certificate"),
+        ("trust.pem", secret.into(), "no certificate"),
+        ("trust.pem", block(b"rubbish").into(), "a malformed certificate"),
+        ("trust.pem", (issuer.clone() + &block(&leaf[..40])).into(), "a malformed certificate"),
+    ];
+    for (name, bytes, what) in cases {
+        let path = dir.path().join(name);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes).unwrap();
+        let before = files_of(dir.path());
+        let error = message(&keyring.load().unwrap_err());
+        let place = format!("{} is damaged: ", path.display());
+        assert!(error.starts_with(&place) && error.contains(what), "{name}, {what}: {error}");
+        assert!(error.ends_with("or enrol again with --replace"), "{error}");
+        assert!(files_of(dir.path()) == before, "what is refused is left as it is");
+        std::fs::write(&path, whole).unwrap();
+        keyring.load().unwrap();
+    }
+}
+
+#[test]
+fn what_editors_do_to_certificate_files_is_read_all_the_same() {
+    let (dir, keyring, authority, _) = enrolled();
+    let other = Authority::new();
+    let pem_of = |authority: &Authority| pem_block("CERTIFICATE", &authority.certificate);
+    let two = pem_of(&authority) + &pem_of(&other);
+    files::replace(&dir.path().join("trust.pem"), two.as_bytes()).unwrap();
+    let expected = keyring.load().unwrap();
+    assert_eq!(expected.trust.len(), 2);
+    let edits: [fn(String) -> String; 5] = [
+        |pem| format!("\u{feff}{pem}"),
+        |pem| pem.replace('\n', "\r\n"),
+        |pem| format!("\u{feff}{}", pem.replace('\n', "\r\n")),
+        |pem| format!("subject=école\n\n{pem}\n\n"),
+        |pem| pem.trim_end().to_owned(),
+    ];
+    for edit in edits {
+        for name in ["identity.pem", "trust.pem"] {
+            let path = dir.path().join(name);
+            let whole = std::fs::read_to_string(&path).unwrap();
+            let edited = edit(whole.clone());
+            std::fs::write(&path, &edited).unwrap();
+            let read = keyring.load().unwrap_or_else(|error| panic!("{edited}: {error}"));
+            assert_eq!(read.trust, expected.trust, "{edited}");
+            assert_eq!(read.current.leaf_der(), expected.current.leaf_der());
+            std::fs::write(&path, whole).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_identity_that_expired_is_kept_for_its_renewal() {
+    let (dir, keyring, authority, key) = enrolled();
+    let path = dir.path().join("identity.pem");
+    std::fs::write(&path, identity_of(&authority, &key, [2000, 2001])).unwrap();
+    let identity = keyring.load().unwrap().current;
+    assert_eq!((identity.not_before, identity.not_after), (946_684_800, 978_307_200));
+    assert!(identity.renew_at(0) < identity.not_after, "its renewal is long due");
+    // Never in force: no time is right for it.
+    std::fs::write(&path, identity_of(&authority, &key, [2001, 2001])).unwrap();
+    let error = message(&keyring.load().unwrap_err());
+    assert!(error.contains("a certificate that never holds"), "{error}");
+}
+
+#[test]
+fn a_key_or_certificate_file_that_is_no_file_is_told() {
+    let (dir, keyring, ..) = enrolled();
+    let path = dir.path().join("trust.pem");
+    std::fs::remove_file(&path).unwrap();
+    let error = message(&keyring.load().unwrap_err());
+    assert!(error.contains("trust.pem is damaged: the file is missing"), "{error}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), &path).unwrap();
+    let error = message(&keyring.load().unwrap_err());
+    assert!(error.contains("trust.pem: it is not a file"), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    // A hole of 1 TiB takes neither the memory nor the time to read it.
+    files::create(&path, b"").unwrap();
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+    let error = message(&keyring.load().unwrap_err());
+    assert!(error.contains("trust.pem: the file is larger than"), "{error}");
 }
 
 #[test]
@@ -126,7 +248,7 @@ fn a_certificate_names_one_agent() {
 
 #[test]
 fn an_answer_that_does_not_fit_together_changes_nothing() {
-    let (_dir, keyring, authority, _) = enrolled();
+    let (dir, keyring, authority, _) = enrolled();
     let key = keyring.pending_key().unwrap();
     let fine = authority.reply(&key, 9);
     let with = |change: fn(&mut v1::EnrolReply)| {
@@ -142,8 +264,20 @@ fn an_answer_that_does_not_fit_together_changes_nothing() {
         with(|reply| reply.chain = vec![reply.chain[0].clone(); MAX_CERTIFICATES + 1]),
         with(|reply| reply.trust.clear()),
         with(|reply| reply.trust = vec![b"rubbish".to_vec()]),
+        with(|reply| reply.trust = vec![reply.trust[0].clone(); 1000]),
+        with(|reply| reply.chain = vec![reply.chain[0].clone(); 1000]),
+        with(|reply| reply.chain.insert(0, reply.trust[0].clone())),
+        with(|reply| reply.chain[0].splice(..0, *b"\xef\xbb\xbf").for_each(drop)),
+        with(|reply| reply.chain[0] = pem_block("CERTIFICATE", &reply.chain[0]).into()),
+        with(|reply| reply.trust[0] = pem_block("CERTIFICATE", &reply.trust[0]).into()),
     ] {
+        let before = files_of(dir.path());
         keyring.enrolled(&key, &reply, "c:1").unwrap_err();
+        // A renewal names no agent and may bring no anchors.
+        if reply.agent_id == fine.agent_id && !reply.trust.is_empty() {
+            keyring.renewed(&key, &reply, 9_u128.to_be_bytes()).unwrap_err();
+        }
+        assert!(files_of(dir.path()) == before, "a refused answer left something: {reply:?}");
         assert_eq!(keyring.load().unwrap().current.agent_id, 7_u128.to_be_bytes());
     }
     assert_eq!(keyring.enrolled(&key, &fine, "c:1").unwrap().agent_id, 9_u128.to_be_bytes());
