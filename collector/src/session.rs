@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
     access::{Call, admit},
@@ -52,13 +52,20 @@ const BUDGET_UNIT: usize = 1 << 10;
 pub struct SessionLimits {
     /// Longest wait for a `Hello`.
     pub hello: Duration,
+    /// A stream that completes no message for so long is dead.
+    pub idle: Duration,
     /// Uncompressed bytes of all streams on their way to the disk.
     pub budget_bytes: usize,
 }
 
 impl Default for SessionLimits {
     fn default() -> Self {
-        Self { hello: Duration::from_secs(5), budget_bytes: 64 << 20 }
+        // Six heartbeats are missing after 90 seconds.
+        Self {
+            hello: Duration::from_secs(5),
+            idle: Duration::from_secs(90),
+            budget_bytes: 64 << 20,
+        }
     }
 }
 
@@ -174,6 +181,20 @@ async fn send(out: &mpsc::Sender<Down>, message: v1::down::Message) -> Result<()
     }
 }
 
+/// Why no further message can be read: the peer left, or sent what is no message.
+fn unread(status: &Status) -> Away {
+    use std::error::Error as _;
+    if status.code() == Code::OutOfRange {
+        return Away::violation("a message is too large");
+    }
+    // An error of the connection has one of HTTP/2 as its cause.
+    let own = status.source().is_none();
+    if own && matches!(status.code(), Code::Internal | Code::Unimplemented) {
+        return Away::violation("a message is malformed");
+    }
+    Away::GONE
+}
+
 fn store_failed(context: &Context, identity: &Identity, error: &StoreError) -> Away {
     tracing::error!(
         agent = %identity.agent,
@@ -227,7 +248,8 @@ impl Opening {
     async fn open(&mut self) -> Result<(v1::Hello, Seat), Away> {
         let first = match timeout(self.limits.hello, self.inbound.message()).await {
             Err(_) => return Err(Away::violation("no hello in time")),
-            Ok(Err(_) | Ok(None)) => return Err(Away::GONE),
+            Ok(Err(status)) => return Err(unread(&status)),
+            Ok(Ok(None)) => return Err(Away::GONE),
             Ok(Ok(Some(first))) => first,
         };
         let Some(v1::up::Message::Hello(hello)) = first.message else {

@@ -85,9 +85,16 @@ fn kinds_of_keys_outside_the_list_are_refused() {
         let key = KeyPair::generate_for(algorithm).unwrap();
         RequestKey::from_request(&request(&CertificateParams::default(), &key)).unwrap();
     }
-    // A request that OpenSSL made with a 2,048-bit RSA key, correctly signed.
-    let rsa = include_bytes!("tests/rsa2048.csr.der");
-    assert_eq!(RequestKey::from_request(rsa).unwrap_err(), RequestError::Kind);
+    // Requests that OpenSSL made with RSA keys, correctly signed: neither one that anybody can break
+    // nor one that keeps whoever checks its signature busy.
+    let rsa: [&[u8]; 3] = [
+        include_bytes!("tests/rsa512.csr.der"),
+        include_bytes!("tests/rsa2048.csr.der"),
+        include_bytes!("tests/rsa16384.csr.der"),
+    ];
+    for request in rsa {
+        assert_eq!(RequestKey::from_request(request).unwrap_err(), RequestError::Kind);
+    }
 }
 
 #[test]

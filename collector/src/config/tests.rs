@@ -88,15 +88,59 @@ fn a_missing_key_is_named() {
 }
 
 #[test]
-fn a_file_of_zeros_and_a_huge_file_are_refused() {
+fn a_file_that_is_no_text_is_told_with_its_place_and_the_way_out() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("collector.toml");
-    std::fs::write(&path, [0; 512]).unwrap();
-    assert!(matches!(Config::load(&path), Err(ConfigError::Faulty(_))));
-    std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+    let told = |path: &Path| {
+        let error = Config::load(path).unwrap_err();
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        std::error::Error::source(&error).expect("a cause").to_string()
+    };
+    let again = "as a power cut may leave a file; write it again";
+    let utf8 = "does not belong to text in UTF-8; save the file as UTF-8";
+    let large = format!("it is larger than {MAX_FILE_BYTES} bytes; is it the right file?");
+    let most = usize::try_from(MAX_FILE_BYTES).unwrap();
+    let cases: [(Vec<u8>, String); 6] = [
+        (vec![0; 512], format!("byte 1 is zero, {again}")),
+        (vec![0; most], format!("byte 1 is zero, {again}")),
+        (b"[api]\n\0\0".to_vec(), format!("byte 7 is zero, {again}")),
+        (b"\xff\xfe".to_vec(), format!("byte 1 {utf8}")),
+        (b"# \xe9cole\n".to_vec(), format!("byte 3 {utf8}")),
+        (vec![b'#'; most + 1], large.clone()),
+    ];
+    for (bytes, expected) in cases {
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(told(&path), expected);
+    }
+    std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    assert_eq!(told(&path), large);
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(dir.path(), &path).unwrap();
+    assert!(told(&path).contains("directory"), "{}", told(&path));
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&path, &path).unwrap();
     assert!(matches!(Config::load(&path), Err(ConfigError::Read { .. })));
-    std::fs::write(&path, b"\xff\xfe").unwrap();
-    assert!(matches!(Config::load(&path), Err(ConfigError::Read { .. })));
+}
+
+#[test]
+fn a_byte_order_mark_and_other_ends_of_lines_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("collector.toml");
+    for text in ["\u{feff}[api]\nlisten = \"127.0.0.1:9\"\n", "[api]\r\nlisten = \"127.0.0.1:9\""] {
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(Config::load(&path).unwrap().api_listen.port(), 9);
+    }
+}
+
+#[test]
+fn a_file_with_very_many_faults_is_told_shortly() {
+    let most = usize::try_from(MAX_FILE_BYTES).unwrap();
+    let names = "[agents]\nserver_names = [".to_owned() + &"\"-\",".repeat(1000) + "]\n";
+    assert!(faults(&names).ends_with("951 more faults"), "{}", faults(&names));
+    for text in ["=\n".repeat(most / 2), "[".repeat(most), "\u{1}".repeat(most)] {
+        let report = faults(&text);
+        assert!(report.len() < 64 << 10, "a report of {} bytes", report.len());
+    }
 }
 
 #[test]

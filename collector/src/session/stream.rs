@@ -20,6 +20,7 @@ use tonic::Streaming;
 
 use super::{
     Away, BUDGET_UNIT, ClockMap, Down, Ending, Mapping, Opening, Place, Seat, send, store_failed,
+    unread,
 };
 use crate::{
     ca::Identity,
@@ -48,8 +49,6 @@ const CREDIT_MAX: u64 = 8 << 20;
 const CREDIT_MIN: u64 = 64 << 10;
 /// Records that go with each KiB of credit: a record of one sample is about 40 bytes.
 const CREDIT_RECORDS_PER_KIB: u64 = 16;
-/// A stream that says nothing for so long is dead: six heartbeats are missing.
-const IDLE: Duration = Duration::from_secs(90);
 /// Life of a stream before it is asked to connect again; a fifth more or less, at random.
 const AGE: Duration = Duration::from_hours(1);
 /// Shortest time between two savings of an agent's clock.
@@ -60,6 +59,7 @@ pub(super) struct Session {
     feed: Feed,
     budget: Arc<Semaphore>,
     budget_units: usize,
+    idle: Duration,
     stop: CancellationToken,
     identity: Arc<Identity>,
     inbound: Streaming<v1::Up>,
@@ -134,6 +134,7 @@ impl Session {
             feed,
             budget,
             budget_units: (limits.budget_bytes / BUDGET_UNIT).max(1),
+            idle: limits.idle,
             stop,
             identity,
             inbound,
@@ -226,7 +227,7 @@ impl Session {
     pub(super) async fn run(&mut self) -> Away {
         let spread = rand::rng().random_range(0.8..1.2);
         let old = Instant::now() + AGE.mul_f64(spread);
-        let mut idle = Instant::now() + IDLE;
+        let mut idle = Instant::now() + self.idle;
         let stop = self.stop.clone();
         loop {
             let room = self.commits.len() < MAX_COMMITS;
@@ -244,10 +245,11 @@ impl Session {
                 },
                 message = self.inbound.message(), if room => match message {
                     Ok(Some(message)) => {
-                        idle = Instant::now() + IDLE;
+                        idle = Instant::now() + self.idle;
                         self.take(message).await
                     }
-                    Ok(None) | Err(_) => Err(Away::GONE),
+                    Ok(None) => Err(Away::GONE),
+                    Err(status) => Err(unread(&status)),
                 },
                 () = sleep_until(old) => Err(Away::later("age", 0, 10_000)),
                 () = sleep_until(idle) => Err(Away::later("silence", 0, 10_000)),

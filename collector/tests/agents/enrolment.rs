@@ -87,18 +87,23 @@ async fn guessing_tokens_is_slow() {
 
 #[tokio::test]
 async fn requests_with_tricks_are_refused_before_the_token_is_burnt() {
-    let collector = start().await;
+    let pace = "enrol_per_address_per_minute = 60\n";
+    let collector = start_with(Parts::default(), pace).await;
     let token = collector.token(collector.site(999_001).await).await;
     let key = KeyPair::generate().unwrap();
     let mut tricks = vec![Vec::new(), vec![0x30; 8 << 10], vec![0x30; (8 << 10) + 1]];
     let mut forged = enrol_request(&token, &key).csr;
     *forged.last_mut().unwrap() ^= 1;
     tricks.push(forged);
+    tricks.push(include_bytes!("../../src/ca/tests/rsa512.csr.der").to_vec());
+    tricks.push(include_bytes!("../../src/ca/tests/rsa16384.csr.der").to_vec());
     for csr in tricks {
         let request = fake_request(&token, &key, csr);
         let status = enrol_with(collector.app.agents, anonymous(), request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        assert!(status.message().starts_with("certificate request "), "{status:?}");
     }
+    assert!(collector.app.context.store.agents().await.unwrap().is_empty());
     enrol(collector.app.agents, &token, &key).await.unwrap();
 }
 

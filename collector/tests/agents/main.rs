@@ -7,4 +7,5 @@ mod enrolment;
 mod fairness;
 mod fake;
 mod hostile;
+mod malformed;
 mod sessions;
