@@ -46,6 +46,11 @@ pub use proto::v1::Range;
 pub use store::{OpenDisk, Spool};
 pub use worker::{SpoolHandle, SpoolThread};
 
+#[cfg(all(feature = "planted-bugs", not(debug_assertions)))]
+compile_error!("planted bugs are for debug builds under the fault campaign, never for a release");
+
+/// Whether this build sends what is not durable yet: the bug that the fault campaign must see.
+const SENDS_EARLY: bool = cfg!(feature = "planted-bugs");
 /// Lanes of a spool.
 pub const LANES: usize = 2;
 /// Memory for records that the disk does not take, bytes.

@@ -49,15 +49,15 @@ impl Spool {
         above: &[Range],
         contig: impl Fn(u64) -> u64,
     ) -> AckOutcome {
-        let degraded = self.is_degraded();
+        let in_memory = self.reads_memory();
         let Some(lane) = self.lanes.get_mut(lane as usize) else { return AckOutcome::Unknown };
         let next_seq = lane.next_seq;
         let current = lane.current().id;
         let Some(state) = lane.epochs.iter_mut().find(|state| state.id == epoch) else {
             return AckOutcome::Unknown;
         };
-        // What is only in memory was readable, and so may be acknowledged, while degraded.
-        let next = if degraded && epoch == current { next_seq } else { state.durable_next };
+        // What is only in memory was readable, and so may be acknowledged.
+        let next = if in_memory && epoch == current { next_seq } else { state.durable_next };
         let contig_upto = contig(state.contig_upto);
         let limit = state.trusted_upto.min(next - 1);
         if contig_upto > limit || above.iter().any(|range| range.to > limit) {

@@ -300,7 +300,7 @@ impl Spool {
     ) {
         let lane = &self.lanes[index];
         let epoch = lane.current();
-        if !self.is_degraded() || epoch.id != request.epoch {
+        if !self.reads_memory() || epoch.id != request.epoch {
             return;
         }
         for record in &lane.pending {

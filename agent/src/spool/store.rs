@@ -15,7 +15,7 @@ use proto::{
 
 use super::{
     AppendError, Committed, Counters, LANES, LIVE, LaneStatus, Moment, NewRecord, OpenError,
-    RETRY_AFTER, RING_BYTES, Recovery, SLOW_SYNC, SpoolConfig, SpoolStatus, events,
+    RETRY_AFTER, RING_BYTES, Recovery, SENDS_EARLY, SLOW_SYNC, SpoolConfig, SpoolStatus, events,
     fill::FillWatch,
     format::{self, FLAG_ZSTD, HEADER_LEN, Header, RecordHead},
     lane::{Active, Dropped, Epoch, Lane, Pending, Segment},
@@ -255,6 +255,11 @@ impl Spool {
     #[must_use]
     pub fn is_degraded(&self) -> bool {
         self.degraded_until_ns.is_some()
+    }
+
+    /// True while what is in memory only can be read.
+    pub(super) fn reads_memory(&self) -> bool {
+        SENDS_EARLY || self.is_degraded()
     }
 
     /// Makes durable what was appended. On a disk that fails, what cannot be written stays in
@@ -554,7 +559,7 @@ impl Spool {
                 let mine = || lane.segments.iter().filter(|s| s.epoch == epoch.id);
                 let current = rank == last;
                 // In degraded mode what is in memory can be read too.
-                let ring = if current && self.is_degraded() { lane.pending.back() } else { None };
+                let ring = if current && self.reads_memory() { lane.pending.back() } else { None };
                 let next_seq = ring.map_or(epoch.durable_next, |record| record.head.seq + 1);
                 let live = lane.recent.iter().find(|(at, _)| current && *at >= since);
                 let first = mine().next().map(|segment| segment.first_seq);

@@ -21,8 +21,8 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    AckOutcome, AppendError, Batch, NewRecord, OpenError, Range, ReadRequest, Recovery, Spool,
-    SpoolConfig, SpoolStatus, store,
+    AckOutcome, AppendError, Batch, NewRecord, OpenError, Range, ReadRequest, Recovery,
+    SENDS_EARLY, Spool, SpoolConfig, SpoolStatus, store,
 };
 use crate::clock::Clock;
 
@@ -393,6 +393,8 @@ impl Worker {
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
         if self.spool.pending_bytes() >= COMMIT_BYTES && !self.spool.is_degraded() {
             self.commit();
+        } else if SENDS_EARLY {
+            self.publish.send_replace(self.spool.status());
         }
     }
 

@@ -3,6 +3,9 @@
 //! Kills K times an agent and K times the collector, hurts lines F times, and tells what is lost
 //! without a declaration, stored twice, never measured, or sent before it was durable. Ends with 1
 //! unless all four are 0.
+//!
+//! A campaign is only worth what it catches: an agent built with `--features planted-bugs` sends what
+//! it has not synced, and must make it end with 1.
 
 #![expect(clippy::print_stdout, reason = "a campaign prints its findings")]
 
