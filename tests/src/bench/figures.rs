@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+/// Least width of the column of names; a longer name widens it.
+const NAME_WIDTH: usize = 44;
+
 /// Which side of its limit a figure must be on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -65,8 +68,10 @@ impl Figures {
     /// The table: figure, ours, best peer, limit, verdict.
     #[must_use]
     pub fn table(&self) -> String {
+        let names = self.rows.iter().map(|row| row.name.chars().count());
+        let wide = names.max().unwrap_or(0).max(NAME_WIDTH);
         let mut text = format!(
-            "{:<44} | {:>16} | {:<44} | {:>16} | verdict\n",
+            "{:<wide$} | {:>16} | {:<44} | {:>16} | verdict\n",
             "figure", "ours", "best peer", "limit"
         );
         for row in &self.rows {
@@ -81,7 +86,7 @@ impl Figures {
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
-                "{:<44} | {:>16} | {:<44} | {limit:>16} | {verdict}",
+                "{:<wide$} | {:>16} | {:<44} | {limit:>16} | {verdict}",
                 row.name,
                 number(row.ours, row.unit),
                 row.peer

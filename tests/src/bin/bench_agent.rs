@@ -6,6 +6,10 @@
 //! shipped but the list of networks, since all of the school is on the loopback of a network namespace
 //! where everybody may send echo requests, as on a server whose administrator allows it. An address
 //! gets three echo requests a round, as shipped; the peers sent one.
+//!
+//! The processors are kept awake while the limited figure is measured. On a virtual machine the host
+//! charges the waking of an idle processor to whoever woke it, so the same figure is told, without a
+//! limit, for processors that may sleep.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
@@ -87,9 +91,14 @@ fn bench(minutes: u32) -> Result<Figures> {
     let ports: usize = ports.iter().map(|&ports| ports as usize).sum();
     until_measured(&mut agent, &collector, &uai, ports)?;
     println!(
-        "{ports} ports of {SWITCHES} switches are measured; one more round, then {minutes} min"
+        "{ports} ports of {SWITCHES} switches are measured; one more round, one on processors \
+         that may sleep, then {minutes} min on processors kept awake"
     );
     sleep(ROUND);
+    let (cpu_s, asleep) = (usage::cpu_seconds(pid)?, Instant::now());
+    sleep(ROUND);
+    agent.daemon()?.check()?;
+    let sleepy = (usage::cpu_seconds(pid)? - cpu_s) / asleep.elapsed().as_secs_f64() * 3_600.0;
 
     let _awake = usage::Awake::keep()?;
     let api = collector.api_address();
@@ -111,11 +120,12 @@ fn bench(minutes: u32) -> Result<Figures> {
 
     let mut figures = Figures::default();
     figures.limited(
-        "agent CPU, seconds an hour",
+        "agent CPU, processors kept awake, 3 echo requests a target and round",
         ((after.cpu_s - before.cpu_s) / hours, "s/h"),
         "5.8 s/h collectd; 67 exporters + vmagent",
         (Side::Below, 4.0),
     );
+    figures.told("  on processors that may sleep", sleepy, "s/h");
     for (name, used) in usage::cpu_by_thread(pid)? {
         let used = used - threads.get(&name).unwrap_or(&0.0);
         figures.told(format!("  of threads {name}"), used / hours, "s/h");
@@ -126,7 +136,12 @@ fn bench(minutes: u32) -> Result<Figures> {
         "19 MB collectd; 74 exporters + vmagent",
         (Side::Below, 20.0),
     );
-    figures.told("  highest since its start", usage::memory_mb(pid, "VmHWM")?, "MB");
+    figures.limited(
+        "agent RSS, highest since its start",
+        (usage::memory_mb(pid, "VmHWM")?, "MB"),
+        "19 MB collectd; 74 exporters + vmagent",
+        (Side::Below, 20.0),
+    );
     let binary = fs::metadata(binaries::find("vigie-agent")?)?.len();
     figures.limited(
         "agent binary, stripped",
