@@ -1,4 +1,4 @@
-//! How long after a link is cut the mail is at the relay.
+//! How long after the link of a device is cut the mail is at the relay.
 //!
 //! Real agent, collector and relay in a network namespace; each host is one address of another one
 //! behind a wire, asked by ICMP each 10 s, everything else as shipped. Each host is cut at a random moment of its own
@@ -159,14 +159,14 @@ fn figures(delays: &[f64], missing: u32, mails: usize) -> Figures {
         delays[at.clamp(1, delays.len()) - 1]
     };
     let mut figures = Figures::default();
-    figures.told("link cut to mail at the relay, p50", rank(0.5), "s");
+    figures.told("link of a device cut to mail at the relay, p50", rank(0.5), "s");
     figures.limited(
-        "link cut to mail at the relay, p99",
+        "link of a device cut to mail at the relay, p99",
         (rank(0.99), "s"),
         "33-150 s Zabbix, Prometheus (timers)",
         (Side::Below, 25.0),
     );
-    figures.told("link cut to mail at the relay, longest", rank(1.0), "s");
+    figures.told("link of a device cut to mail at the relay, longest", rank(1.0), "s");
     figures.told("  hosts cut", delays.len() as f64, "");
     figures.told("  mails in all", mails as f64, "");
     figures.limited("cuts without a mail", (f64::from(missing), ""), "", (Side::Below, 0.0));
