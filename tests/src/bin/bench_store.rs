@@ -1,6 +1,10 @@
 //! What the collector's store costs on the reference fleet: bytes on disk, CPU, memory, questions;
 //! each figure beside the peers' and the limit.
 //!
+//! The reference fleet keeps its access ports, 136 of a school's 200 series, in coarse detail as the
+//! collector does unless told otherwise: raw samples, hourly and daily rollups, none of 5 minutes. The
+//! bytes of a small fleet are told both so and with every series in full detail.
+//!
 //! `cargo run --release -p e2e --bin bench_store -- --schools 500`. Ends with status 1 when a figure is
 //! above its limit, or when a percentile differs from the one computed from the raw data.
 
@@ -13,10 +17,10 @@ use domain::{
     id::{AgentId, Layout, SeriesId, SiteId},
     sample::Span,
     site::{SiteFacts, SiteKind, Zone},
-    target::{Community, Group, Method, Role, TargetSpec},
+    target::{Community, Detail, Group, Method, Role, TargetSpec},
     uai::Uai,
 };
-use e2e::fleet::{self, DAY_ROUNDS, LINKS, SERIES, School};
+use e2e::fleet::{self, COARSE, DAY_ROUNDS, LINKS, SERIES, School};
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 use store::{
@@ -32,6 +36,9 @@ const DAY: Span = Span { from_ms: MIDNIGHT_MS, to_ms: MIDNIGHT_MS + 86_400_000 }
 const P95: EdgeSpec = EdgeSpec { span: DAY, p: 0.95 };
 /// Each question is asked this often, and the median told.
 const TIMES: usize = 5;
+
+/// Schools of the fleets that show what full detail costs.
+const SMALL_FLEET: u32 = 20;
 
 /// One school as the store knows it.
 struct Site {
@@ -73,12 +80,16 @@ async fn run(schools: u32) -> Result<bool> {
     let path = directory.path().join("vigie.db");
     let open = || SqliteStore::open(&path, SampleOptions::new(read_payload));
     let store = open()?;
-    let sites = register(&store, schools).await?;
-    let samples = f64::from(schools) * SERIES as f64 * f64::from(DAY_ROUNDS);
+    let sites = register(&store, schools, Details::Shipped).await?;
+    let samples = samples_of(schools);
     println!(
         "Reference fleet: {schools} schools x {SERIES} series x 24 h at 60 s, 20 ms of jitter: \
          {:.1} M samples",
         samples / 1e6
+    );
+    println!(
+        "  {COARSE} of the {SERIES} series of a school, those of access ports, are in coarse detail: \
+         hourly and daily rollups only"
     );
 
     let ingest = fill(&store, &sites).await?;
@@ -103,6 +114,8 @@ async fn run(schools: u32) -> Result<bool> {
     let top = top_links(&store, &sites).await?;
     let (checked, wrong) = check(&store, &sites).await?;
     store.close().await;
+    let small = bytes_a_sample(SMALL_FLEET, Details::Shipped).await?;
+    let full = bytes_a_sample(SMALL_FLEET, Details::AllFull).await?;
 
     let ingest_us = ingest.store_cpu_s * 1e6 / samples;
     println!();
@@ -144,6 +157,9 @@ async fn run(schools: u32) -> Result<bool> {
         "VictoriaMetrics 279 (4,000 links)",
         200.0,
     );
+    let told = |name: &str, ours: f64| println!("{name:<46} {ours:>9.3}");
+    told(&format!("  bytes/sample, {SMALL_FLEET} schools as above"), small);
+    told(&format!("  the same, all {SERIES} series in full detail"), full);
     println!(
         "p95 against the raw data: {checked} series, {wrong} differ{}",
         if wrong == 0 { " (peers: up to 9 % off)" } else { "  WRONG" }
@@ -156,8 +172,33 @@ fn read_payload(payload: &[u8]) -> Option<Rounds> {
     Some(Rounds { times_ms: columns.times_ms, cells: columns.cells })
 }
 
+/// In what detail a fleet's series are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Details {
+    /// Access ports coarse, all others full.
+    Shipped,
+    /// Every series full.
+    AllFull,
+}
+
+fn samples_of(schools: u32) -> f64 {
+    f64::from(schools) * SERIES as f64 * f64::from(DAY_ROUNDS)
+}
+
+/// Size of a fleet's file after a day and its upkeep, all included.
+async fn bytes_a_sample(schools: u32, details: Details) -> Result<f64> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("vigie.db");
+    let store = SqliteStore::open(&path, SampleOptions::new(read_payload))?;
+    let sites = register(&store, schools, details).await?;
+    fill(&store, &sites).await?;
+    compact(&store).await?;
+    store.close().await;
+    Ok(std::fs::metadata(&path)?.len() as f64 / samples_of(schools))
+}
+
 /// Registers the schools with their agents, targets and series.
-async fn register(store: &SqliteStore, schools: u32) -> Result<Vec<Site>> {
+async fn register(store: &SqliteStore, schools: u32, details: Details) -> Result<Vec<Site>> {
     let now = Timestamp::from_millisecond(MIDNIGHT_MS)?;
     let mut sites = Vec::new();
     for number in 0..schools {
@@ -199,7 +240,10 @@ async fn register(store: &SqliteStore, schools: u32) -> Result<Vec<Site>> {
                 metric: column.metric,
                 instance: column.instance,
                 label: format!("{}", column.instance),
-                detail: column.detail,
+                detail: match details {
+                    Details::Shipped => column.detail,
+                    Details::AllFull => Detail::Full,
+                },
             })
             .collect();
         let spec = TargetSpec {

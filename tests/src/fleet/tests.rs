@@ -20,6 +20,7 @@ fn a_school_has_the_series_of_the_definition() {
     let columns = columns();
     let share = |metric| columns.iter().filter(|c| c.metric == metric).count() * 100 / SERIES;
     assert_eq!(columns.len(), SERIES);
+    assert_eq!(columns.iter().filter(|c| c.detail == Detail::Coarse).count(), COARSE);
     let shares = [IN_OCTETS, OUT_OCTETS, OPER_STATUS, RTT, LOSS, CPU, TEMPERATURE, DISK].map(share);
     assert_eq!(shares, [35, 35, 10, 6, 6, 3, 3, 2]);
     let (place, out) = link_places(3);
