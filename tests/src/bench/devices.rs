@@ -3,8 +3,10 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
+    ops::RangeInclusive,
     process::{Child, Command, Stdio},
     sync::Arc,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -46,7 +48,7 @@ pub fn serve_if_asked() -> Result<bool> {
 /// Ports that are up, at 1 Gbit/s; counters that grow with time at each port's own pace.
 fn value(question: &Question) -> u64 {
     let Question { metric, if_index, at, device } = *question;
-    let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     if matches!(metric, Metric::IfOperStatus | Metric::IfAdminStatus) {
         return 1;
     }
@@ -71,6 +73,21 @@ fn value(question: &Question) -> u64 {
     // Traffic is not even.
     let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     (ms.wrapping_mul(pace) / 7).wrapping_add(ms.rotate_left(17) % (pace + 1))
+}
+
+/// Whether a device gave this value, of a counter of octets or of unicast packets, at one of these
+/// instants, Unix milliseconds. The counters of ports above 10 grow by more than 1,600 a millisecond,
+/// so a value that belongs to another time, port or device is hardly ever taken for one of these.
+#[must_use]
+pub fn gave(
+    (device, metric, if_index): (usize, Metric, u32),
+    given: u64,
+    mut at_ms: RangeInclusive<u64>,
+) -> bool {
+    at_ms.any(|ms| {
+        let at = UNIX_EPOCH + Duration::from_millis(ms);
+        value(&Question { device, metric, if_index, at }) == given
+    })
 }
 
 impl Devices {
@@ -106,5 +123,24 @@ impl Drop for Devices {
         // It may have ended by itself; either way it is gone afterwards.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_known_by_its_time_its_port_and_its_device() {
+        const NOW_MS: u64 = 1_795_000_000_000;
+        let (device, metric, if_index) = (3, Metric::IfHcInOctets, 14);
+        let at = UNIX_EPOCH + Duration::from_millis(NOW_MS);
+        let given = value(&Question { device, metric, if_index, at });
+        let around = NOW_MS - 500..=NOW_MS + 3_000;
+        assert!(gave((device, metric, if_index), given, around.clone()));
+        assert!(!gave((device, metric, if_index), given, NOW_MS + 60_000..=NOW_MS + 63_500));
+        assert!(!gave((device, metric, if_index + 1), given, around.clone()));
+        assert!(!gave((device + 1, metric, if_index), given, around.clone()));
+        assert!(!gave((device, Metric::IfHcOutOctets, if_index), given, around));
     }
 }

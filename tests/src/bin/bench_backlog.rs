@@ -1,6 +1,10 @@
 //! What happens when a line comes back after three days: how long the backlog takes, and how soon
 //! what the collector says of the present is right.
 //!
+//! Right means: every address was asked since the connection and is known to be up, and the newest
+//! sample of counters of every switch, as the API tells it, is no older than its period and is the
+//! value which that switch gave at that time.
+//!
 //! Real agent and collector. The agent's spool is filled through its own interface with the rounds of
 //! ten switches of 200 series over 72 hours, one record a minute and switch: 8.64 M samples. Then
 //! the agent runs behind a line that is cut, measuring the same switches and 60 addresses; then the
@@ -25,7 +29,7 @@ use e2e::{
     agent::{Agent, Settings},
     api::items,
     bench::{
-        centre::metric,
+        centre::{self, metric},
         devices::{self, Devices},
         figures::{Figures, Side},
         flag,
@@ -38,7 +42,7 @@ use e2e::{
     wait,
 };
 use jiff::Timestamp;
-use proto::{KIND_SAMPLES, LANE_SAMPLES, samples};
+use proto::{KIND_SAMPLES, LANE_SAMPLES, samples, v1::Metric};
 use serde_json::json;
 use store::{IngestStore as _, NewSeriesSpec, SampleStore as _};
 
@@ -60,8 +64,24 @@ const COMMIT_RECORDS: u64 = 600;
 /// Longest wait for each step.
 const PATIENCE: Duration = Duration::from_mins(6);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long the agent measures behind the cut line.
-const CUT_FOR: Duration = Duration::from_secs(15);
+/// How long the agent measures behind the cut line: each switch at least once.
+const CUT_FOR: Duration = Duration::from_secs(75);
+/// Columns of each switch whose newest value is compared with what the switch gave.
+const CHECKED: [Metric; 2] = [Metric::IfHcInOctets, Metric::IfHcOutOctets];
+/// The first port that is checked, of the first switch: high ports' counters are hardest to mistake.
+const FIRST_CHECKED_PORT: u32 = 11;
+/// Period of the switches, and what the address check allows as well.
+const STALE_MS: u64 = 75_000;
+/// A sample has the time of its round's start; its value was given then or in the round, by clocks
+/// that the collector compares over the wire.
+const GIVEN_BEFORE_MS: u64 = 500;
+const GIVEN_AFTER_MS: u64 = 3_000;
+/// Time between two looks at the counters once they were right.
+const COUNTERS_EVERY: Duration = Duration::from_secs(1);
+/// A backlog that is in sooner is watched for so many looks all the same.
+const LEAST_LOOKS: u32 = 5;
+/// Series that one question to the store reads.
+const READ_AT_ONCE: usize = 50;
 
 fn main() -> Result<ExitCode> {
     if devices::serve_if_asked()? {
@@ -108,14 +128,20 @@ fn bench(rounds: u32) -> Result<Figures> {
         Ok(cut.elapsed() > CUT_FOR)
     })?;
     let late = metric(collector.api_address(), LATE)?;
+    let counters = counters(&school)?;
     line.restore();
-    replay(&mut agent, &mut collector, &uai, late, rounds).and_then(|mut figures| {
-        collector.kill()?;
-        let wrong = runtime.block_on(compare(&collector.data(), &school, start_ms, rounds))?;
-        let wrong = (wrong as f64, "rounds");
-        figures.limited("backlog missing, twice or changed", wrong, "", (Side::Below, 0.0));
-        Ok(figures)
-    })
+    let mut figures = replay(&mut agent, &mut collector, (&uai, &counters), late, rounds)?;
+    collector.kill()?;
+    let (compared, wrong) =
+        runtime.block_on(compare(&collector.data(), &school, start_ms, rounds))?;
+    figures.told("  samples compared, all columns", compared as f64, "");
+    figures.limited(
+        "samples missing, twice or changed",
+        (wrong as f64, ""),
+        "",
+        (Side::Below, 0.0),
+    );
+    Ok(figures)
 }
 
 const LATE: &str = "vigie_collector_late_records_total";
@@ -229,11 +255,56 @@ fn present(collector: &Collector, uai: &str) -> Result<(bool, Option<Timestamp>)
     Ok((connected, oldest))
 }
 
+/// A counter whose newest value is checked.
+#[derive(Debug, Clone, Copy)]
+struct Counter {
+    series: i64,
+    /// Position of the switch.
+    device: usize,
+    metric: Metric,
+    port: u32,
+}
+
+/// Two counters of every switch, each switch's of another port.
+fn counters(school: &School) -> Result<Vec<Counter>> {
+    let mut all = Vec::new();
+    for (device, (group, port)) in school.groups.iter().zip(FIRST_CHECKED_PORT..=PORTS).enumerate()
+    {
+        for metric in CHECKED {
+            let of_port = PORT_METRICS.iter().position(|&number| number == metric as u32);
+            let column = (port as usize - 1) * PORT_METRICS.len()
+                + of_port.context("a metric of the ports")?;
+            all.push(Counter { series: group.series[column].0, device, metric, port });
+        }
+    }
+    ensure!(all.len() == DEVICES as usize * CHECKED.len(), "not every switch is checked");
+    Ok(all)
+}
+
+/// Whether the API's newest sample of each counter is of the switch's last round, and what the switch
+/// gave then.
+fn counters_right(collector: &Collector, counters: &[Counter]) -> Result<bool> {
+    for counter in counters {
+        let now_ms = Timestamp::now().as_millisecond().cast_unsigned();
+        let from = Timestamp::from_millisecond((now_ms - STALE_MS).cast_signed())?;
+        let points = centre::points(collector, counter.series, &from.to_string())?;
+        let Some((at_ms, value)) = points.last() else { return Ok(false) };
+        let Some(value) = value.as_u64() else { return Ok(false) };
+        let at_ms = at_ms.cast_unsigned();
+        let of = (counter.device, counter.metric, counter.port);
+        if !devices::gave(of, value, at_ms - GIVEN_BEFORE_MS..=at_ms + GIVEN_AFTER_MS) {
+            println!("{counter:?} is {value} at {at_ms} ms, which the switch did not give");
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Watches the replay.
 fn replay(
     agent: &mut Agent,
     collector: &mut Collector,
-    uai: &str,
+    (uai, counters): (&str, &[Counter]),
     late_before: f64,
     rounds: u32,
 ) -> Result<Figures> {
@@ -242,10 +313,14 @@ fn replay(
     let cpu = [usage::cpu_seconds(agent_pid)?, usage::cpu_seconds(collector_pid)?];
     let whole = f64::from(rounds * DEVICES);
     let mut connected: Option<(Instant, Timestamp)> = None;
-    let mut right: Option<Duration> = None;
+    // From the connection on, and from the line's return on.
+    let mut right: Option<(Duration, Duration)> = None;
+    let mut counters_seen = restored;
+    let mut counters_wrong = 0;
     let mut oldest_s: f64 = 0.0;
     let mut done: Option<Duration> = None;
-    while done.is_none() || right.is_none() {
+    let mut looks = 0;
+    while done.is_none() || right.is_none() || looks < LEAST_LOOKS {
         if restored.elapsed() > PATIENCE {
             bail!("after {PATIENCE:?}: connected {connected:?}, right {right:?}, done {done:?}");
         }
@@ -255,9 +330,18 @@ fn replay(
         let (is_connected, oldest) = present(collector, uai)?;
         let since = match connected {
             Some((since, at)) => {
-                if right.is_none() && oldest.is_some_and(|oldest| oldest >= at) {
-                    right = Some(since.elapsed());
-                } else if right.is_some() {
+                if right.is_none() {
+                    if oldest.is_some_and(|oldest| oldest >= at)
+                        && counters_right(collector, counters)?
+                    {
+                        right = Some((since.elapsed(), restored.elapsed()));
+                    }
+                } else {
+                    if counters_seen.elapsed() >= COUNTERS_EVERY {
+                        counters_wrong += u32::from(!counters_right(collector, counters)?);
+                        counters_seen = Instant::now();
+                        looks += 1;
+                    }
                     let age =
                         oldest.map_or(f64::INFINITY, |at| now.duration_since(at).as_secs_f64());
                     oldest_s = oldest_s.max(age);
@@ -280,7 +364,8 @@ fn replay(
     }
     let used =
         [usage::cpu_seconds(agent_pid)? - cpu[0], usage::cpu_seconds(collector_pid)? - cpu[1]];
-    let (done, right) = (done.unwrap_or(PATIENCE), right.unwrap_or(PATIENCE));
+    let done = done.unwrap_or(PATIENCE);
+    let (right, right_restored) = right.unwrap_or((PATIENCE, PATIENCE));
     let mut figures = Figures::default();
     figures.limited(
         "backlog committed, from the connection on",
@@ -297,38 +382,48 @@ fn replay(
         "",
         (Side::Below, 15.0),
     );
+    figures.told("  from the line's return on", right_restored.as_secs_f64(), "s");
     figures.limited(
-        "oldest live value until the backlog was in",
-        (oldest_s, "s"),
+        "looks with a stale or wrong counter after that",
+        (f64::from(counters_wrong), ""),
         "",
-        (Side::Below, 15.0),
+        (Side::Below, 0.0),
     );
+    figures.limited("oldest live value after that", (oldest_s, "s"), "", (Side::Below, 15.0));
     figures.told("  agent, peak RSS", usage::memory_mb(agent_pid, "VmHWM")?, "MB");
     figures.told("  collector, peak RSS", usage::memory_mb(collector_pid, "VmHWM")?, "MB");
     Ok(figures)
 }
 
-/// Compares a column of each device in the killed collector's database with what was put into the
-/// spool; returns how many rounds are missing, there twice or different.
-async fn compare(data: &Path, school: &School, start_ms: i64, rounds: u32) -> Result<usize> {
+/// Compares all columns of each device in the killed collector's database with what was put into the
+/// spool; returns how many samples were compared, and how many are missing, there twice or different.
+async fn compare(
+    data: &Path,
+    school: &School,
+    start_ms: i64,
+    rounds: u32,
+) -> Result<(usize, usize)> {
     let desk = Desk::open(data)?;
     let end_ms = start_ms + i64::from(rounds) * fleet::PERIOD_MS;
     let span = Span { from_ms: start_ms, to_ms: end_ms };
-    let mut wrong = 0;
-    for (at, (group, mut device)) in
-        school.groups.iter().zip(generators(start_ms, rounds)).enumerate()
-    {
-        let column = at * 17 % group.series.len();
-        let read = desk.store.read(school.site, vec![group.series[column]], span).await?;
-        let kept = read.first().map_or(&[][..], |data| data.samples.as_slice());
-        let mut kept = kept.iter().peekable();
+    let (mut compared, mut wrong) = (0, 0);
+    for (group, mut device) in school.groups.iter().zip(generators(start_ms, rounds)) {
+        let mut kept = Vec::with_capacity(group.series.len());
+        for series in group.series.chunks(READ_AT_ONCE) {
+            let read = desk.store.read(school.site, series.to_vec(), span).await?;
+            kept.extend(read.into_iter().map(|data| data.samples.into_iter().peekable()));
+        }
         let mut cells = Vec::new();
         while let Some(at_ms) = device.next_round(&mut cells) {
-            let same = |t_ms: i64, value| t_ms == at_ms && value == cells[column];
-            wrong += usize::from(kept.next_if(|s| same(s.t_ms, s.value)).is_none());
+            ensure!(cells.len() == kept.len(), "a series is missing");
+            for (kept, cell) in kept.iter_mut().zip(&cells) {
+                let same = |t_ms: i64, value| t_ms == at_ms && value == *cell;
+                compared += 1;
+                wrong += usize::from(kept.next_if(|s| same(s.t_ms, s.value)).is_none());
+            }
         }
-        wrong += kept.count();
+        wrong += kept.into_iter().map(Iterator::count).sum::<usize>();
     }
     desk.store.close().await;
-    Ok(wrong)
+    Ok((compared, wrong))
 }
