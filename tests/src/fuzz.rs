@@ -11,6 +11,10 @@ use agent::config as agent_config;
 use prost::Message as _;
 use proto::{limits, records, samples, v1};
 
+/// A number of a `sint32` or an enumeration may be read from fewer bytes than it is written in: a
+/// cut one of five bytes is written in ten.
+const MAX_GROWTH: usize = 2;
+
 /// An entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
@@ -24,6 +28,14 @@ pub enum Entry {
     SamplePayload,
     /// Batches of records, as an agent sends them.
     RecordBatch,
+    /// A message of an agent's stream.
+    Up,
+    /// A message of a collector's stream.
+    Down,
+    /// What an agent tells of itself.
+    Event,
+    /// The request of an agent that nobody knows yet.
+    Enrol,
     /// What a collector wants measured.
     Plan,
     /// An agent's local file.
@@ -38,12 +50,16 @@ pub enum Entry {
 
 impl Entry {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::SnmpReply,
         Self::DnsReply,
         Self::SpoolSegment,
         Self::SamplePayload,
         Self::RecordBatch,
+        Self::Up,
+        Self::Down,
+        Self::Event,
+        Self::Enrol,
         Self::Plan,
         Self::AgentConfig,
         Self::CollectorConfig,
@@ -72,6 +88,10 @@ impl Entry {
             }
             Self::SamplePayload => sample_payload(bytes),
             Self::RecordBatch => record_batch(bytes),
+            Self::Up => up(bytes),
+            Self::Down => down(bytes),
+            Self::Event => message::<v1::Event>(bytes).is_some_and(|event| event.event.is_some()),
+            Self::Enrol => enrol(bytes),
             Self::Plan => plan(bytes),
             Self::AgentConfig => configuration_of_agent(bytes),
             Self::CollectorConfig => configuration_of_collector(bytes),
@@ -110,9 +130,58 @@ fn record_batch(bytes: &[u8]) -> bool {
     true
 }
 
+/// Reads a message. Written again it is no longer than what was read, and is read the same.
+fn message<M: prost::Message + Default + PartialEq>(bytes: &[u8]) -> Option<M> {
+    let message = M::decode(bytes).ok()?;
+    let again = message.encode_to_vec();
+    assert!(
+        again.len() <= bytes.len() * MAX_GROWTH,
+        "{} bytes became {}",
+        bytes.len(),
+        again.len()
+    );
+    assert!(M::decode(&again[..]).is_ok_and(|read| read == message), "it is read otherwise");
+    Some(message)
+}
+
+fn up(bytes: &[u8]) -> bool {
+    let Some(v1::Up { message: Some(message) }) = message(bytes) else { return false };
+    match message {
+        v1::up::Message::Records(batch) => records::Decoder::new().decode(&batch).is_ok(),
+        v1::up::Message::Hello(hello) => !hello.instance_id.is_empty(),
+        v1::up::Message::Heartbeat(_)
+        | v1::up::Message::Config(_)
+        | v1::up::Message::Goodbye(_) => true,
+    }
+}
+
+fn down(bytes: &[u8]) -> bool {
+    let Some(v1::Down { message: Some(message) }) = message(bytes) else { return false };
+    match message {
+        v1::down::Message::Config(config) => checked_plan(&config),
+        v1::down::Message::Ok(_)
+        | v1::down::Message::Ack(_)
+        | v1::down::Message::Time(_)
+        | v1::down::Message::Away(_)
+        | v1::down::Message::Credit(_) => true,
+    }
+}
+
+fn enrol(bytes: &[u8]) -> bool {
+    let Some(request) = message::<v1::EnrolRequest>(bytes) else { return false };
+    let name = collector::wire::text(&request.hostname);
+    assert!(!name.chars().any(char::is_control), "a name with control characters");
+    let Ok(key) = collector::ca::RequestKey::from_request(&request.csr) else { return false };
+    assert!(request.csr.len() <= limits::MAX_CSR_BYTES);
+    key.spki_sha256() != [0; 32]
+}
+
 fn plan(bytes: &[u8]) -> bool {
-    let Ok(config) = v1::Config::decode(bytes) else { return false };
-    let Ok(plan) = agent::wire::plan(&config) else { return false };
+    v1::Config::decode(bytes).is_ok_and(|config| checked_plan(&config))
+}
+
+fn checked_plan(config: &v1::Config) -> bool {
+    let Ok(plan) = agent::wire::plan(config) else { return false };
     for group in &plan.groups {
         assert!(!group.period.is_zero() && group.timeout < group.period);
         assert!(group.columns.len() <= limits::MAX_COLUMNS);

@@ -72,6 +72,26 @@ fn batches_of_records() -> Result<()> {
 }
 
 #[test]
+fn messages_of_agents() -> Result<()> {
+    check(Entry::Up)
+}
+
+#[test]
+fn messages_of_collectors() -> Result<()> {
+    check(Entry::Down)
+}
+
+#[test]
+fn events_of_agents() -> Result<()> {
+    check(Entry::Event)
+}
+
+#[test]
+fn requests_to_enrol() -> Result<()> {
+    check(Entry::Enrol)
+}
+
+#[test]
 fn plans() -> Result<()> {
     check(Entry::Plan)
 }

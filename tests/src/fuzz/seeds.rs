@@ -24,7 +24,11 @@ pub fn seeds(entry: Entry) -> Result<Vec<Vec<u8>>> {
         Entry::SpoolSegment => spool()?,
         Entry::SamplePayload => payloads(),
         Entry::RecordBatch => vec![stream()?],
-        Entry::Plan => vec![plan()],
+        Entry::Up => ups()?,
+        Entry::Down => downs(),
+        Entry::Event => events(),
+        Entry::Enrol => enrolments()?,
+        Entry::Plan => vec![plan().encode_to_vec()],
         Entry::AgentConfig => vec![
             "collector = \"collecte.example.fr:7443\"\ndata_dir = \"/var/lib/vigie-agent\"\n\
              allow_networks = [\"10.0.0.0/8\", \"fd00::/8\"]\nmetrics_listen = \"127.0.0.1:9781\"\n\
@@ -131,7 +135,123 @@ fn stream() -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn plan() -> Vec<u8> {
+/// What a newer version may add, and what no one writes: each is to be passed over.
+fn odd() -> Vec<u8> {
+    let (unknown, number) = ([0xc2, 0x3e, 3, 1, 2, 3], [0xc0, 0x3e, 0x96, 1]);
+    let group = [[0xa3_u8, 6].repeat(20), [0xa4_u8, 6].repeat(20)].concat();
+    [&unknown[..], &number, &group].concat()
+}
+
+/// Each message, all of them one after the other, and each with odd fields around it.
+fn with_odd(messages: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let all = messages.concat();
+    let around = |message: &Vec<u8>| [odd(), message.clone(), odd()].concat();
+    let more: Vec<_> = messages.iter().map(around).collect();
+    [messages, more, vec![all]].concat()
+}
+
+fn surroundings() -> v1::Surroundings {
+    v1::Surroundings {
+        gateways: vec!["192.0.2.1".to_owned()],
+        hops: vec![String::new(), "198.51.100.1".to_owned()],
+        hostname: "srv-pédago".to_owned(),
+        ..v1::Surroundings::default()
+    }
+}
+
+fn ups() -> Result<Vec<Vec<u8>>> {
+    use v1::up::Message;
+    let lane =
+        v1::LaneState { lane: 1, epoch: 99, oldest_seq: 1, next_seq: 7, ..Default::default() };
+    let hello = v1::Hello {
+        protocol_min: 1,
+        protocol_max: 1,
+        instance_id: vec![7; 16],
+        boot_tag: 7,
+        wall_ns: -1,
+        lanes: vec![lane],
+        surroundings: Some(surroundings()),
+        ..v1::Hello::default()
+    };
+    let batch = v1::Records::decode_length_delimited(&stream()?[..]).context("no batch")?;
+    let heartbeat = v1::Heartbeat { boot_ns: u64::MAX, lanes: vec![lane], ..Default::default() };
+    let status = v1::ConfigStatus { version: 4, applied: false, reason: "refusé".to_owned() };
+    let messages = [
+        Message::Hello(hello),
+        Message::Records(batch),
+        Message::Heartbeat(heartbeat),
+        Message::Config(status),
+        Message::Goodbye(v1::Goodbye { reason: "stop".to_owned() }),
+    ];
+    let messages = messages.map(|message| v1::Up { message: Some(message) }.encode_to_vec());
+    Ok(with_odd(messages.into()))
+}
+
+fn downs() -> Vec<Vec<u8>> {
+    use v1::down::Message;
+    let credit = v1::Credit { bytes: 1 << 20, records: 9 };
+    let range = v1::Range { from: 9, to: u64::MAX };
+    let ack = v1::Ack {
+        lane: 1,
+        epoch: 99,
+        contig_upto: 7,
+        above: vec![range],
+        rejected: vec![v1::Rejection { seq: 8, reason: "group".to_owned() }],
+        credit: Some(credit),
+    };
+    let resume =
+        v1::LaneResume { lane: 1, epoch: 99, contig_upto: 7, above: vec![range], action: 1 };
+    let ok = v1::HelloOk { protocol: 1, lanes: vec![resume], ..v1::HelloOk::default() };
+    let away = v1::GoAway { reason: "age".to_owned(), retry_min_ms: 9, ..v1::GoAway::default() };
+    let messages = [
+        Message::Ok(ok),
+        Message::Ack(ack),
+        Message::Config(plan()),
+        Message::Time(v1::TimeReply { agent_boot_ns: 1, received_wall_ns: -1, sent_wall_ns: 2 }),
+        Message::Away(away),
+        Message::Credit(credit),
+    ];
+    let messages = messages.map(|message| v1::Down { message: Some(message) }.encode_to_vec());
+    with_odd(messages.into())
+}
+
+fn events() -> Vec<Vec<u8>> {
+    use v1::event::Event;
+    let port =
+        v1::Interface { if_index: 3, if_alias: "vers le préau".to_owned(), ..Default::default() };
+    let inventory = v1::SnmpInventory { group: 2, interfaces: vec![port], ..Default::default() };
+    let disks = v1::HostInventory { disks: vec!["/".to_owned()], ..Default::default() };
+    let messages = [
+        // A reason of a newer agent.
+        Event::Gap(v1::Gap { reason: -1, from_wall_ns: -1, rounds: 4, ..v1::Gap::default() }),
+        Event::Loss(v1::Loss { reason: 9, lane: 1, from_seq: 1, to_seq: 5, ..v1::Loss::default() }),
+        Event::ClockStep(v1::ClockStep { step_ns: i64::MIN }),
+        Event::Surroundings(surroundings()),
+        Event::SnmpInventory(inventory),
+        Event::Started(v1::Started { boot_tag: 7, clean: true, ..v1::Started::default() }),
+        Event::Stopped(v1::Stopped { reason: "stop".to_owned() }),
+        Event::HostInventory(disks),
+        Event::Interception(v1::Interception { detail: "portail".to_owned() }),
+    ];
+    let messages = messages.map(|event| v1::Event { event: Some(event) }.encode_to_vec());
+    with_odd(messages.into())
+}
+
+fn enrolments() -> Result<Vec<Vec<u8>>> {
+    let directory = tempfile::tempdir()?;
+    let key = agent::identity::Keyring::new(directory.path()).pending_key()?;
+    let request = v1::EnrolRequest {
+        token_id: "k7f3".to_owned(),
+        token_secret: vec![7; 32],
+        csr: agent::identity::request(&key)?,
+        version: "0.1.0".to_owned(),
+        hostname: "srv\u{1b}[2J".to_owned(),
+        surroundings: Some(surroundings()),
+    };
+    Ok(with_odd(vec![request.encode_to_vec()]))
+}
+
+fn plan() -> v1::Config {
     let column = |target, metric: v1::Metric| v1::Column {
         target,
         metric: metric.into(),
@@ -162,7 +282,7 @@ fn plan() -> Vec<u8> {
         group(2, 1, v1::Metric::IfHcInOctets, v1::group::Probe::Snmp(snmp)),
         group(3, 1, v1::Metric::Uptime, v1::group::Probe::Host(v1::HostProbe {})),
     ];
-    v1::Config { version: 4, groups, ..v1::Config::default() }.encode_to_vec()
+    v1::Config { version: 4, groups, ..v1::Config::default() }
 }
 
 /// The files of a spool with some records.
