@@ -15,6 +15,8 @@ pub(super) struct Lock {
     file: File,
     /// True when the word stood there already.
     pub(super) unclean: bool,
+    /// True when the last use ended cleanly, and so with an empty log; false when nobody knows.
+    pub(super) ended: bool,
 }
 
 impl Lock {
@@ -22,6 +24,7 @@ impl Lock {
     pub(super) fn take(database: &Path) -> Result<Self> {
         let path = beside(database, ".lock");
         let fail = |source: io::Error| unusable(database, source);
+        let known = path.try_exists().map_err(fail)?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -40,7 +43,7 @@ impl Lock {
         if !unclean {
             file.write_all(b"in use\n").and_then(|()| file.sync_all()).map_err(fail)?;
         }
-        Ok(Self { file, unclean })
+        Ok(Self { file, unclean, ended: known && !unclean })
     }
 
     /// Notes that the database was closed as it should.
@@ -49,9 +52,12 @@ impl Lock {
         self.file.sync_all()
     }
 
-    /// Gives the lock back without a word on the state of the database: opening it failed.
-    pub(super) fn abandon(self, was_unclean: bool) {
-        if !was_unclean && let Err(error) = self.end_cleanly() {
+    /// Gives the lock back without a word on the state of the database: opening it failed. Where
+    /// nothing was known before, the next start has every page looked at.
+    pub(super) fn abandon(self) {
+        if self.ended
+            && let Err(error) = self.end_cleanly()
+        {
             tracing::warn!(%error, "cannot reset the database's lock file");
         }
     }

@@ -46,6 +46,10 @@ pub(super) fn unusable(
     StoreError::Unusable { path: path.display().to_string(), source: source.into() }
 }
 
+/// Why a log is not read that stands beside a database without one.
+const FOREIGN_LOG: &str = "it was closed with an empty write-ahead log, but a log stands beside it: \
+    move the file ending in -wal away; if both are of one copy, remove the file ending in .lock";
+
 /// Opens or makes the database.
 pub(super) fn open(path: &Path) -> Result<Opened> {
     let version = rusqlite::version_number();
@@ -55,13 +59,19 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
     let lock = Lock::take(path)?;
     let was_unclean = lock.unclean;
     let leftover = files::length(&files::beside(path, "-wal"));
-    match leftover.map_err(|e| unusable(path, e)).and_then(|bytes| Ok((bytes > 0, prepare(path)?)))
-    {
+    let opened = leftover.map_err(|e| unusable(path, e)).and_then(|bytes| {
+        // SQLite would take the log of another database of ours for this one's.
+        if bytes > 0 && lock.ended && files::inspect(path)? {
+            return Err(unusable(path, FOREIGN_LOG));
+        }
+        Ok((bytes > 0, prepare(path)?))
+    });
+    match opened {
         Ok((leftover, conn)) => {
             Ok(Opened { conn, lock, path: path.to_owned(), unclean: was_unclean || leftover })
         }
         Err(error) => {
-            lock.abandon(was_unclean);
+            lock.abandon();
             Err(error)
         }
     }

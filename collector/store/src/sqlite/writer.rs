@@ -19,7 +19,7 @@ use super::{
     batch::{self, Known},
     check::{self, Soundness},
     failed,
-    files::Lock,
+    files::{self, Lock},
     ingest::{self, Job},
     open::{self, Opened},
 };
@@ -373,6 +373,11 @@ impl Writer {
         self.checkpoint(CheckpointMode::TRUNCATE);
         if let Err((_conn, error)) = self.conn.close() {
             tracing::warn!(%error, "cannot close the database cleanly");
+            return;
+        }
+        let log = files::length(&files::beside(&self.path, "-wal"));
+        if log.is_ok_and(|bytes| bytes > 0) {
+            // Without the word in the lock file the log would be taken for another database's.
             return;
         }
         if !self.soundness.is_trusted() {

@@ -285,6 +285,55 @@ async fn a_log_without_its_database_is_not_thrown_away() {
 }
 
 #[tokio::test]
+async fn the_log_of_another_database_is_refused_and_nothing_is_lost() {
+    let Made { _dir, path } = made().await;
+    let log = files::beside(&path, "-wal");
+    // Logs as crashes leave them: of a database like this one, of another program, and of others.
+    let dir = tempfile::tempdir().unwrap();
+    let other = dir.path().join("other.db");
+    let store = SqliteStore::open(&other, options()).unwrap();
+    fill_again(&store).await;
+    let like = fs::read(files::beside(&other, "-wal")).unwrap();
+    let foreign = |page_bytes: u32| {
+        let path = dir.path().join(format!("notes-{page_bytes}.db"));
+        let conn = Connection::open(&path).unwrap();
+        conn.pragma_update(None, "page_size", page_bytes).unwrap();
+        let _mode: String =
+            conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).unwrap();
+        conn.execute_batch("CREATE TABLE notes (text); INSERT INTO notes VALUES ('x')").unwrap();
+        fs::read(files::beside(&path, "-wal")).unwrap()
+    };
+    let logs = [like, foreign(PAGE_BYTES), foreign(512), vec![0; 5000], vec![0xff; 5000]];
+    for bytes in logs {
+        assert!(!bytes.is_empty());
+        fs::write(&log, &bytes).unwrap();
+        let reason = refusal(&path);
+        assert!(reason.contains("move the file ending in -wal away"), "{reason}");
+        assert!(fs::read(&log).unwrap() == bytes, "the log is left as it is");
+        fs::remove_file(&log).unwrap();
+        let store = SqliteStore::open(&path, options()).unwrap();
+        assert_eq!(count(&store).await, 3000);
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_database_and_its_log_from_one_copy_are_read_without_their_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vigie.db");
+    let store = SqliteStore::open(&path, options()).unwrap();
+    fill(&store).await;
+    let after = tempfile::tempdir().unwrap();
+    let copy = after.path().join("vigie.db");
+    for suffix in ["", "-wal"] {
+        fs::copy(files::beside(&path, suffix), files::beside(&copy, suffix)).unwrap();
+    }
+    let reopened = SqliteStore::open(&copy, options()).unwrap();
+    assert_eq!(count(&reopened).await, 3000);
+    assert_eq!(checked(&reopened).await.check, FileCheck::Sound);
+}
+
+#[tokio::test]
 async fn a_failed_change_leaves_nothing_and_the_next_one_works() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("vigie.db"), options()).unwrap();
