@@ -11,6 +11,7 @@ use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
+    time::Duration,
 };
 
 use rustix::time::{
@@ -18,6 +19,9 @@ use rustix::time::{
     timerfd_settime,
 };
 use tokio::{net::unix::pipe::Receiver, task::JoinHandle};
+
+/// Between two looks at a timer that can not be read.
+const REST: Duration = Duration::from_secs(1);
 
 /// The timer; ends with its value.
 #[derive(Debug)]
@@ -142,8 +146,14 @@ async fn drive(shared: Arc<Shared>) {
     while shared.timer.readable().await.is_ok() {
         // How often it rang says nothing; reading makes it silent.
         match shared.timer.try_read(&mut [0; 8]) {
+            Ok(_) => shared.ring(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Ok(_) | Err(_) => shared.ring(),
+            Err(error) => {
+                // Nobody may wait for ever, whatever became of the timer.
+                tracing::error!(%error, "cannot read the timer");
+                tokio::time::sleep(REST).await;
+                shared.ring();
+            }
         }
     }
 }
