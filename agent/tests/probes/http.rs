@@ -190,8 +190,8 @@ async fn a_slow_server_keeps_what_was_measured_and_the_time_limit() {
     assert_eq!(round.get(1, Metric::HttpTotalTime), None);
 }
 
-#[tokio::test]
-async fn a_denied_address_is_not_asked() {
+/// The port of a server that counts who connects, and says nothing.
+async fn counting() -> (u16, Arc<AtomicUsize>) {
     let visits = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&visits);
     let port = server(move |_stream| {
@@ -200,6 +200,12 @@ async fn a_denied_address_is_not_asked() {
     })
     .await
     .port();
+    (port, visits)
+}
+
+#[tokio::test]
+async fn a_denied_address_is_not_asked() {
+    let (port, visits) = counting().await;
     let mut env = env(&[]);
     env.allow = AllowList::default().and_http_ports([1..=u16::MAX]).into();
     for host in ["127.0.0.1", "[::ffff:7f00:1]", "2130706433", "0x7f.1", "localhost"] {
@@ -210,14 +216,7 @@ async fn a_denied_address_is_not_asked() {
 
 #[tokio::test]
 async fn a_port_of_no_web_server_is_not_asked() {
-    let visits = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&visits);
-    let port = server(move |_stream| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        async {}
-    })
-    .await
-    .port();
+    let (port, visits) = counting().await;
     assert!(!(8_000..=8_999).contains(&port), "the system's own ports are elsewhere");
     let mut env = env(&[]);
     let networks = vec!["127.0.0.0/8".parse().unwrap()];
