@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -18,6 +17,7 @@ use crate::{
     clock::SystemClock,
     config::{self, Config, ConfigError, LogFormat},
     enrol::{self, Existing, Token},
+    platform::signals,
     status,
 };
 
@@ -180,15 +180,11 @@ fn start_logs(format: LogFormat, level: &str) {
 }
 
 fn stop_on_signals() -> anyhow::Result<CancellationToken> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to signals")?;
+    let asked = signals::asked_to_stop().context("cannot listen to signals")?;
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        asked.await;
         tracing::info!("stopping");
         stopping.cancel();
     });

@@ -16,15 +16,18 @@ pub use report::render;
 use serde::Deserialize;
 use toml::{Spanned, de::DeTable};
 
-use crate::probe::{
-    allow::{AllowList, Cidr},
-    dial::Endpoint,
+use crate::{
+    platform,
+    probe::{
+        allow::{AllowList, Cidr},
+        dial::Endpoint,
+    },
 };
 
 /// Where the file stands when the command line does not say.
-pub const DEFAULT_PATH: &str = "/etc/vigie/agent.toml";
+pub const DEFAULT_PATH: &str = platform::paths::CONFIG;
 /// Where data stands when neither the file nor the command line says.
-pub const DEFAULT_DATA: &str = "/var/lib/vigie-agent";
+pub const DEFAULT_DATA: &str = platform::paths::DATA;
 /// Largest configuration file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 64 << 10;
 /// Most networks in `allow_networks`.

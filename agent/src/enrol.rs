@@ -4,10 +4,7 @@
 //! first use. Running it again after a broken connection uses the same key, so that the collector
 //! can give the same certificate.
 
-use std::{
-    fmt, fs, io, os::unix::fs::DirBuilderExt as _, path::Path, str::FromStr, sync::Arc,
-    time::Duration,
-};
+use std::{fmt, io, path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use proto::v1::{self, enrolment_client::EnrolmentClient};
 use tokio::time::timeout;
@@ -18,6 +15,7 @@ use crate::{
         IdentityError, Keyring, request,
         tls::{self, ConnectError},
     },
+    platform::private,
     probe::dial::Endpoint,
     uplink::link,
 };
@@ -184,10 +182,7 @@ pub async fn enrol(
     if Endpoint::parse(collector).is_none() {
         return Err(EnrolError::Address(collector.to_owned()));
     }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
+    private::create_dir(dir)
         .map_err(|source| EnrolError::Directory { dir: dir.display().to_string(), source })?;
     let keyring = Keyring::new(dir);
     if existing == Existing::Keep && keyring.is_enrolled() {

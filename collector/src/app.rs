@@ -24,7 +24,7 @@ use crate::{
     enrol::Registrar,
     evaluator,
     feed::{FEED_ITEMS, feed},
-    jobs, notifier, secret_file,
+    jobs, notifier, platform, secret_file,
     session::{Link, SessionLimits},
     tls::{self, Channel, ListenLimits, ServerIdentity},
     wire,
@@ -245,25 +245,21 @@ impl App {
 /// # Errors
 /// As [`App::start`].
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    raise_file_limit();
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    if let Err(error) = platform::raise_file_limit() {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the limit of open files could not be raised"
+        );
+    }
+    let asked = platform::asked_to_stop().context("cannot listen to signals")?;
     let app = App::start(config, Parts::default()).await?;
-    let told = async {
-        tokio::select! {
-            _ = terminate.recv() => None,
-            interrupted = tokio::signal::ctrl_c() => interrupted.err().map(|_| "the watch for signals"),
-        }
-    };
-    attend(app, told).await
+    attend(app, asked).await
 }
 
-/// Runs until `told` to end, which may name a part that failed, or until a part ends by itself.
-async fn attend(
-    mut app: App,
-    told: impl Future<Output = Option<&'static str>>,
-) -> anyhow::Result<()> {
+/// Runs until `told` to end, or until a part ends by itself.
+async fn attend(mut app: App, told: impl Future<Output = ()>) -> anyhow::Result<()> {
     let failure = tokio::select! {
-        failure = told => failure,
+        () = told => None,
         failure = app.failed() => Some(failure),
     };
     app.stop().await;
@@ -331,19 +327,6 @@ async fn serve_agents(
         .serve_with_incoming_shutdown(ReceiverStream::new(channels), stop.cancelled_owned());
     if let Err(error) = served.await {
         tracing::error!(error = &error as &dyn std::error::Error, "the agents' listener failed");
-    }
-}
-
-/// One agent is one descriptor, and the usual soft limit is 1,024.
-fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the limit of open files could not be raised"
-        );
     }
 }
 

@@ -18,7 +18,7 @@ mod raw;
 pub use fault::ConfigError;
 
 /// Where the file is unless `--config` says otherwise.
-pub const DEFAULT_PATH: &str = "/etc/vigie/collector.toml";
+pub const DEFAULT_PATH: &str = crate::platform::CONFIG;
 /// Largest file that is read, bytes.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Name that agents ask for in TLS, whatever address they reach the collector by.

@@ -6,7 +6,7 @@
 //! - [`enrol`]: tokens and certificates. [`session`]: one stream per agent. [`ingest`]: batches.
 //! - [`targets`]: what each site measures. [`wire`]: between the domain and the wire contract.
 //! - [`app`]: composition root, start and graceful stop. [`jobs`]: periodic work. [`logs`]: logs.
-//! - [`context`]: what every part is handed.
+//! - [`context`]: what every part is handed. [`platform`]: what is specific to an operating system.
 //! - [`evaluator`]: incidents. [`notifier`]: the outbox's mails.
 //! - [`live`]: agents as they are now. [`feed`]: committed samples on their way to the evaluator.
 //! - [`import`]: `sites.csv`, checked line by line.
@@ -31,6 +31,7 @@ pub mod live;
 pub mod logs;
 pub mod metrics;
 pub mod notifier;
+pub mod platform;
 pub mod query;
 pub mod secret_file;
 pub mod session;

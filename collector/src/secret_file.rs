@@ -1,11 +1,12 @@
 //! Files that only the collector's own user may read.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
+
+use crate::platform;
 
 /// Largest file that is read, bytes.
 const MAX_BYTES: u64 = 64 << 10;
@@ -39,7 +40,7 @@ fn fail<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Secre
 
 /// Makes a directory that only the owner enters; an existing one is left as it is.
 pub fn create_dir(path: &Path) -> Result<(), SecretFileError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail("create", path))
+    platform::create_private_dir(path).map_err(fail("create", path))
 }
 
 /// Reads a file; `None` when there is none.
@@ -49,8 +50,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, SecretFileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(fail("open", path)(error)),
     };
-    let mode = file.metadata().map_err(fail("read", path))?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if let Some(mode) = platform::open_to_others(&file).map_err(fail("read", path))? {
         return Err(SecretFileError::Wide { path: path.to_owned(), mode });
     }
     let mut bytes = Vec::new();
@@ -67,12 +67,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
         }
         Ok(()) | Err(_) => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&next)
-        .map_err(fail("create", &next))?;
+    let mut file = platform::create_private_file(&next).map_err(fail("create", &next))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail("write", &next))?;
     fs::rename(&next, path).map_err(fail("replace", path))?;
     let dir = path.parent().unwrap_or(Path::new("."));
@@ -81,6 +76,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

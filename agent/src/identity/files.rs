@@ -1,11 +1,12 @@
 //! Small files that must survive a power cut whole: written beside, synced, renamed.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
+
+use crate::platform::private;
 
 /// Largest file that is read: a plan of the largest size, with its header.
 const MAX_BYTES: u64 = 2 << 20;
@@ -22,8 +23,8 @@ pub enum FileError {
         source: io::Error,
     },
     /// Others than the owner may read or write it.
-    #[error("permissions {0:03o} let others than the owner in; run: chmod 600")]
-    Mode(u32),
+    #[error("permissions {0} let others than the owner in; run: {remedy}", remedy = private::REMEDY)]
+    Mode(String),
     /// A directory, a device, a pipe.
     #[error("it is not a file")]
     Kind,
@@ -51,12 +52,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 
 /// Creates the file at `path`, which must not exist and which only its owner may read.
 pub fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(io("create a file"))?;
+    let mut file = private::create_file(path).map_err(io("create a file"))?;
     file.write_all(bytes).map_err(io("write a file"))?;
     file.sync_all().map_err(io("write a file to the disk"))?;
     sync_parent(path)
@@ -98,10 +94,10 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 pub fn read_private(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match fs::metadata(path) {
         Ok(meta) if !meta.is_file() => Err(FileError::Kind),
-        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
-            Err(FileError::Mode(meta.permissions().mode() & 0o777))
-        }
-        Ok(_) => read(path),
+        Ok(meta) => match private::open_to_others(&meta) {
+            Some(mode) => Err(FileError::Mode(mode)),
+            None => read(path),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io("open a file")(error)),
     }

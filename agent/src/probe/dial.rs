@@ -232,22 +232,4 @@ mod tests {
         assert!(Endpoint::parse(&format!("{longest}:80")).is_some());
         assert!(Endpoint::parse(&format!("{longest}a:80")).is_none());
     }
-
-    #[test]
-    fn an_error_of_this_machine_says_nothing_of_the_peer() {
-        use rustix::io::Errno;
-        let peer: IpAddr = [127, 0, 0, 1].into();
-        let outcome = |errno: Errno| {
-            exchange_outcome(&io::Error::from_raw_os_error(errno.raw_os_error()), peer)
-        };
-        assert_eq!(outcome(Errno::CONNREFUSED), Outcome::Refused);
-        assert_eq!(outcome(Errno::CONNRESET), Outcome::Refused);
-        assert_eq!(outcome(Errno::TIMEDOUT), Outcome::Timeout);
-        assert_eq!(outcome(Errno::HOSTUNREACH), Outcome::Unreachable);
-        // There is always a route to loopback, so that this was heard.
-        assert_eq!(outcome(Errno::NETUNREACH), Outcome::Unreachable);
-        for local in [Errno::ACCESS, Errno::PERM, Errno::MFILE, Errno::NOBUFS] {
-            assert_eq!(outcome(local), Outcome::NotAsked);
-        }
-    }
 }

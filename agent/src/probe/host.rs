@@ -256,33 +256,9 @@ struct Mounted<'a> {
 /// Mount points of real disks, one per device: the shortest path, which is where it was mounted
 /// before parts of it were bound elsewhere.
 fn real_disks(mounted: &[Mounted]) -> Vec<String> {
-    /// File systems without a disk of their own, or whose disk is another machine's.
-    const UNREAL: [&str; 20] = [
-        "tmpfs",
-        "ramfs",
-        "overlay",
-        "aufs",
-        "devtmpfs",
-        "efivarfs",
-        "tracefs",
-        "debugfs",
-        "securityfs",
-        "configfs",
-        "fusectl",
-        "bpf",
-        "binfmt_misc",
-        "nsfs",
-        "squashfs",
-        "9p",
-        "virtiofs",
-        "nfs",
-        "nfs4",
-        "cifs",
-    ];
     let mut real: Vec<Mounted> = Vec::new();
     for disk in mounted {
-        let is_unreal = UNREAL.contains(&disk.file_system) || disk.file_system.starts_with("fuse.");
-        if is_unreal {
+        if !platform::volumes::is_local_disk(disk.file_system) {
             continue;
         }
         match real.iter_mut().find(|known| known.device == disk.device) {

@@ -1,8 +1,6 @@
 //! What the agent sees around it: gateways, resolvers, and the first routers beyond the gateway,
 //! found by requests whose time to live ends on the way.
 
-pub mod errors;
-
 use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
@@ -11,7 +9,7 @@ use std::{
 use futures_util::future::join_all;
 use surge_ping::{Client, ICMP, IcmpPacket, PingIdentifier, PingSequence, SurgeError};
 
-use crate::platform;
+use crate::platform::{self, network_errors as errors};
 
 /// Routers beyond the gateway that are looked for.
 pub const MAX_HOPS: usize = 5;
@@ -44,7 +42,7 @@ enum Hop {
 /// Looks around. `collector` is the collector's address as it was resolved; the hops are those
 /// towards it or, when it is this very machine, towards `reference`.
 pub async fn surroundings(collector: IpAddr, reference: Option<IpAddr>) -> proto::v1::Surroundings {
-    let towards = if collector.is_loopback() { reference } else { Some(collector) };
+    let towards = towards(collector, reference, platform::is_own);
     let hops = match towards {
         Some(target) => hops_by_any(target).await,
         None => Vec::new(),
@@ -58,6 +56,17 @@ pub async fn surroundings(collector: IpAddr, reference: Option<IpAddr>) -> proto
         os: platform::os(),
         collector: collector.to_string(),
     }
+}
+
+/// What to find the way to. Where the kernel does not tell whose the collector's address is, it has
+/// no way there, and the hops will say so.
+fn towards(
+    collector: IpAddr,
+    reference: Option<IpAddr>,
+    is_own: impl FnOnce(IpAddr) -> std::io::Result<bool>,
+) -> Option<IpAddr> {
+    let is_here = collector.is_loopback() || is_own(collector).unwrap_or(false);
+    if is_here { reference } else { Some(collector) }
 }
 
 async fn hops_by_any(target: IpAddr) -> Vec<String> {
@@ -156,6 +165,28 @@ async fn ask_by_udp(target: IpAddr, ttl: u32) -> std::io::Result<Hop> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_collector_on_this_machine_is_not_what_the_hops_lead_to() {
+        let [own, other, reference] =
+            [[10, 0, 0, 2], [10, 9, 0, 1], [192, 0, 2, 1]].map(IpAddr::from);
+        let way = |collector, reference| {
+            towards(collector, reference, |address| {
+                if address == other {
+                    Err(std::io::ErrorKind::NetworkUnreachable.into())
+                } else {
+                    Ok(address == own)
+                }
+            })
+        };
+        for here in [own, [127, 0, 0, 1].into(), [127, 0, 1, 1].into()] {
+            assert_eq!(way(here, Some(reference)), Some(reference));
+            assert_eq!(way(here, None), None);
+        }
+        assert_eq!(way(reference, Some(own)), Some(reference));
+        // Nobody knows the way, which is no reason to look elsewhere.
+        assert_eq!(way(other, Some(reference)), Some(other));
+    }
 
     #[test]
     fn the_list_ends_where_the_path_does() {

@@ -10,6 +10,7 @@ use super::{
     store::no_disk,
     vfs::{Vfs, VfsFile, read_what_is_readable},
 };
+use crate::platform;
 
 /// Prefix of files that hold damaged bytes.
 const ASIDE: &str = "bad-";
@@ -187,8 +188,7 @@ fn wall_beside(scan: &Scan, seq: u64) -> i64 {
 
 /// True when the file, rather than this process, is in trouble.
 pub(super) fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
-        || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+    error.kind() == io::ErrorKind::NotFound || platform::directory::is_broken_disk(error)
 }
 
 /// True for the name of a file that holds damaged bytes.

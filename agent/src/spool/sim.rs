@@ -13,6 +13,7 @@ use super::{
     store::OpenDisk,
     vfs::{LockError, Space, Vfs, VfsFile},
 };
+use crate::platform::directory::broken_disk;
 
 const SECTOR: usize = 512;
 
@@ -321,7 +322,7 @@ impl VfsFile for SimFile {
         let mut state = self.disk.state();
         state.step(1)?;
         if state.fail_reads {
-            return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
+            return Err(broken_disk());
         }
         let bytes = &state.files[self.file].now;
         let from = usize::try_from(offset).map_or(bytes.len(), |at| at.min(bytes.len()));
@@ -337,7 +338,7 @@ impl VfsFile for SimFile {
         }
         if state.fail_writes > 0 {
             state.fail_writes -= 1;
-            return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
+            return Err(broken_disk());
         }
         let done = usize::try_from(state.step(buf.len() as u64)?).map_err(io::Error::other)?;
         let at = usize::try_from(offset).map_err(io::Error::other)?;
@@ -361,7 +362,7 @@ impl VfsFile for SimFile {
         if state.fail_syncs > 0 {
             state.fail_syncs -= 1;
             state.files[self.file].broken = true;
-            return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
+            return Err(broken_disk());
         }
         // As Linux does: the pages of a failed sync count as clean, so a later one reports success
         // without having written them.

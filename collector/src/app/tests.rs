@@ -28,5 +28,5 @@ async fn a_collector_whose_store_died_ends_and_says_so() {
 #[tokio::test]
 async fn a_collector_that_is_told_to_end_ends_without_complaint() {
     let (_dir, _store, app) = started().await;
-    attend(app, ready(None)).await.unwrap();
+    attend(app, ready(())).await.unwrap();
 }

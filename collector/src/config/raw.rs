@@ -21,6 +21,7 @@ use super::{
     Agents, Alerts, Config, MAX_REFERENCES, MAX_THRESHOLDS, References, Retention, Smtp, SmtpTls,
     fault::Fault,
 };
+use crate::platform;
 
 /// Port of the agents' listener.
 const AGENTS_PORT: u16 = 7443;
@@ -210,7 +211,7 @@ pub(super) fn check(text: &str) -> Result<Config, Vec<Fault>> {
 
 fn build(raw: &RawConfig, checker: &mut Checker) -> Config {
     let data_dir = match &raw.data_dir {
-        None => PathBuf::from("/var/lib/vigie-collector"),
+        None => PathBuf::from(platform::DATA),
         Some(path) => {
             if path.get_ref().as_os_str().is_empty() {
                 checker.fault(path, "expected a directory");
@@ -243,7 +244,7 @@ fn agents(raw: &RawAgents, checker: &mut Checker) -> Agents {
             .host_port(text, "host:port as agents reach it, such as collecte.example.fr:7443")
             .map_or_else(String::new, |(host, port)| format!("{host}:{port}"))
     } else {
-        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let name = platform::hostname();
         let host = if is_dns_name(&name) { name } else { "localhost".to_owned() };
         format!("{host}:{}", listen.port())
     };

@@ -75,32 +75,21 @@ fn the_local_stub_is_replaced_by_what_it_forwards_to() {
 }
 
 #[test]
-fn the_system_is_named_as_its_makers_write_it() {
-    let text = "NAME=\"Debian\"\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n";
-    assert_eq!(parse_os_release(text).unwrap(), "Debian GNU/Linux 12 (bookworm)");
-    assert_eq!(parse_os_release("PRETTY_NAME='Alpine'").unwrap(), "Alpine");
-    assert_eq!(parse_os_release("PRETTY_NAME=\"\"\nNAME=x"), None);
-}
+fn an_error_of_this_machine_says_nothing_of_the_peer() {
+    use rustix::io::Errno;
 
-#[test]
-fn interface_counters_are_the_first_of_each_half() {
-    let text = "\
-Inter-|   Receive                                                |  Transmit
- face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
-    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0
-eth0.10:18446744073709551615 2 3 4 5 6 7 8 90 10 11 12 13 14 15 16
- bad0: 1 2 3
-";
-    let octets = |name: &str, received, sent| InterfaceOctets { name: name.into(), received, sent };
-    assert_eq!(parse_net_dev(text), [octets("lo", 100, 100), octets("eth0.10", u64::MAX, 90)]);
-}
+    use crate::probe::{Outcome, dial::exchange_outcome};
 
-#[test]
-fn inner_wiring_is_told_from_a_machines_interfaces() {
-    for name in ["lo", "veth12ab", "docker0", "br-0a1b2c", "virbr0", "vnet3"] {
-        assert!(is_internal_interface(name), "{name}");
-    }
-    for name in ["eth0", "enp3s0", "br0", "bond0", "eth0.10", "wlan0", "ppp0", "wg0", "local"] {
-        assert!(!is_internal_interface(name), "{name}");
+    let peer: IpAddr = [127, 0, 0, 1].into();
+    let outcome =
+        |errno: Errno| exchange_outcome(&io::Error::from_raw_os_error(errno.raw_os_error()), peer);
+    assert_eq!(outcome(Errno::CONNREFUSED), Outcome::Refused);
+    assert_eq!(outcome(Errno::CONNRESET), Outcome::Refused);
+    assert_eq!(outcome(Errno::TIMEDOUT), Outcome::Timeout);
+    assert_eq!(outcome(Errno::HOSTUNREACH), Outcome::Unreachable);
+    // There is always a route to loopback, so that this was heard.
+    assert_eq!(outcome(Errno::NETUNREACH), Outcome::Unreachable);
+    for local in [Errno::ACCESS, Errno::PERM, Errno::MFILE, Errno::NOBUFS] {
+        assert_eq!(outcome(local), Outcome::NotAsked);
     }
 }
