@@ -292,6 +292,7 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
         retention: Retention {
             raw_days: kept.samples_days,
             five_minute_days: kept.five_minutes_days,
+            access_five_minute_days: kept.access_ports_days,
             hour_days: kept.hours_days,
             day_days: kept.days_days,
         },

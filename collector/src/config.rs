@@ -124,6 +124,8 @@ pub struct Retention {
     pub samples_days: u32,
     /// Five-minute rollups.
     pub five_minutes_days: u32,
+    /// Five-minute rollups of access ports, kept after their samples; none unless longer than these.
+    pub access_ports_days: u32,
     /// Hourly rollups.
     pub hours_days: u32,
     /// Daily rollups.

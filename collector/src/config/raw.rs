@@ -103,6 +103,7 @@ struct RawReferences {
 struct RawRetention {
     samples_days: Option<Spanned<u32>>,
     five_minutes_days: Option<Spanned<u32>>,
+    access_ports_days: Option<Spanned<u32>>,
     hours_days: Option<Spanned<u32>>,
     days_days: Option<Spanned<u32>>,
 }
@@ -361,6 +362,7 @@ fn retention(raw: &RawRetention, checker: &mut Checker) -> Retention {
     let retention = Retention {
         samples_days: checker.within(raw.samples_days.as_ref(), 14, 2, 3_660),
         five_minutes_days: checker.within(raw.five_minutes_days.as_ref(), 396, 2, 3_660),
+        access_ports_days: checker.within(raw.access_ports_days.as_ref(), 60, 2, 3_660),
         hours_days: checker.within(raw.hours_days.as_ref(), 1_096, 2, 3_660),
         days_days: checker.within(raw.days_days.as_ref(), 3_653, 2, 7_320),
     };

@@ -30,6 +30,7 @@ pub async fn maintain(context: Context, mut stop: watch::Receiver<bool>) {
                     blocks = report.blocks,
                     samples = report.samples,
                     head_rows = report.head_rows,
+                    access_days = report.access_days,
                     expired = report.expired,
                     elapsed_ms = started.elapsed().as_secs_f64() * 1e3,
                     "a step of upkeep"

@@ -27,8 +27,11 @@ pub type ReadPayload = fn(&[u8]) -> Option<Rounds>;
 pub struct Retention {
     /// Samples as measured.
     pub raw_days: u32,
-    /// Five-minute buckets, which only series in full detail have.
+    /// Five-minute buckets of series in full detail.
     pub five_minute_days: u32,
+    /// Five-minute buckets of access ports, which are kept once their samples are deleted; none when
+    /// it is not longer than [`Self::raw_days`].
+    pub access_five_minute_days: u32,
     /// Hourly buckets.
     pub hour_days: u32,
     /// Daily buckets.
@@ -36,9 +39,29 @@ pub struct Retention {
 }
 
 impl Default for Retention {
-    /// 14 days, 13 months, 3 years, 10 years.
+    /// 14 days, 13 months (access ports 60 days), 3 years, 10 years.
     fn default() -> Self {
-        Self { raw_days: 14, five_minute_days: 396, hour_days: 1_096, day_days: 3_653 }
+        Self {
+            raw_days: 14,
+            five_minute_days: 396,
+            access_five_minute_days: 60,
+            hour_days: 1_096,
+            day_days: 3_653,
+        }
+    }
+}
+
+impl Retention {
+    /// The last day whose access ports are to have five-minute buckets: the first whose samples are
+    /// kept. `None` when they never have any.
+    pub(crate) fn last_access_day(&self, today: i64) -> Option<i64> {
+        (self.access_five_minute_days > self.raw_days)
+            .then(|| today.saturating_sub(self.raw_days.into()))
+    }
+
+    /// Whether a day that is compacted today brings five-minute buckets of access ports.
+    pub(crate) fn makes_access(&self, day: i64, today: i64) -> bool {
+        self.last_access_day(today).is_some_and(|last| day <= last)
     }
 }
 
@@ -147,12 +170,14 @@ pub struct MaintenanceReport {
     pub samples: u64,
     /// Head rows freed.
     pub head_rows: u64,
+    /// Group days whose access ports got five-minute buckets, their samples being about to be deleted.
+    pub access_days: u64,
     /// Blocks and rollups past their retention that were deleted.
     pub expired: u64,
     /// Pages of the database given back to the file system.
     pub freed_pages: u64,
     /// Group days that could not be compacted because stored bytes are damaged: they stay as they are
-    /// and are tried again.
+    /// and are tried again; or whose access ports got no five-minute buckets, for the same reason.
     pub damaged: u64,
 }
 

@@ -1,5 +1,7 @@
 //! Samples: reading, rolling up, compacting.
 
+mod kept;
+
 use domain::{
     id::{AgentId, GroupId, SeriesId, SiteId},
     metric::{IF_COUNTER_DISCONTINUITY_TIME, SYS_UP_TIME},
@@ -12,6 +14,10 @@ use crate::{
     AgentStore, Bucket, Disposition, EdgeSpec, IncomingRecord, IngestStore, MaintenanceReport,
     NewSeries, NewSeriesSpec, Result, Rounds, SampleStore, SeriesData, ServerTime, SiteStore, Step,
     TargetStore,
+};
+
+pub use kept::{
+    access_ports_have_five_minutes_after_their_samples, each_detail_is_kept_for_its_time,
 };
 
 /// A payload for the suite: plain little-endian words, so that it needs no codec of the wire.
@@ -149,6 +155,7 @@ pub(crate) async fn upkeep(store: &impl Samples, now_ms: i64) -> Result<Maintena
         sum.blocks += report.blocks;
         sum.samples += report.samples;
         sum.head_rows += report.head_rows;
+        sum.access_days += report.access_days;
         sum.expired += report.expired;
         sum.damaged += report.damaged;
     }
@@ -418,61 +425,6 @@ pub async fn percentiles_are_of_nearest_rank(store: &impl Samples) -> Result<()>
         let found = store.percentiles(asked.clone(), EdgeSpec { span: odd, p: 1.0 }).await?;
         assert_eq!(found, [Some((2.0, 1)), None]);
         upkeep(store, month.to_ms + 2 * HOUR_MS).await?;
-    }
-    Ok(())
-}
-
-/// Samples, five-minute, hourly and daily buckets are deleted each in its time; a percentile then
-/// comes from what is left, within 2 %.
-pub async fn each_detail_is_kept_for_its_time(store: &impl Samples) -> Result<()> {
-    let school = School::new(store, 1, 60).await?;
-    let records = (0..1_440).map(|minute| {
-        let t_ms = MIDNIGHT_MS + minute * MINUTE_MS;
-        school.round(minute.unsigned_abs() + 1, t_ms, cells(minute))
-    });
-    keep(store, records.collect()).await?;
-    let fresh = answers(store, &school, DAY).await?;
-    let (id, access) = (school.series(COUNTER), school.series(ACCESS));
-    // Days after the measure; whether samples, five-minute, hourly, daily buckets remain.
-    let ages = [
-        (1, [true, true, true, true]),
-        (20, [false, true, true, true]),
-        (400, [false, false, true, true]),
-        (1_200, [false, false, false, true]),
-        (3_700, [false, false, false, false]),
-    ];
-    for (days, kept) in ages {
-        upkeep(store, DAY.to_ms + days * DAY_MS).await?;
-        let samples = !store.read(school.site, vec![id], DAY).await?[0].samples.is_empty();
-        let mut found = vec![samples];
-        for (step, before) in [Step::FiveMinutes, Step::Hour, Step::Day].into_iter().zip(0..) {
-            let buckets = store.buckets(school.site, id, DAY, step).await?;
-            assert!(buckets.is_empty() || buckets == fresh.buckets[before], "{days} days");
-            found.push(!buckets.is_empty());
-        }
-        assert_eq!(found, kept, "after {days} days");
-        let asked = vec![(school.site, id), (school.site, access)];
-        let found = store.percentiles(asked, EdgeSpec { span: DAY, p: 0.95 }).await?;
-        for (found, exact) in found.iter().zip([COUNTER, ACCESS].map(|c| fresh.percentiles[c])) {
-            let (exact, n) = exact.expect("a percentile of a whole day");
-            match found {
-                None => assert_eq!(days, 3_700, "a percentile is known as long as any bucket"),
-                Some((value, found_n)) => {
-                    assert!(
-                        (value / exact - 1.0).abs() < 0.02,
-                        "{days} days: {value}, not {exact}"
-                    );
-                    assert_eq!(*found_n, n);
-                }
-            }
-        }
-        if days == 20 {
-            // Too late to be merged: it must not replace what the day's samples said.
-            let late = school.round(2_000, MIDNIGHT_MS + 5, [Some(0); 5]);
-            keep(store, vec![late]).await?;
-            let report = upkeep(store, DAY.to_ms + days * DAY_MS + HOUR_MS).await?;
-            assert_eq!((report.blocks, report.expired, report.head_rows), (0, 1, 1));
-        }
     }
     Ok(())
 }

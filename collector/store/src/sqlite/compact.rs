@@ -9,8 +9,8 @@
 //! saw around its two edges; when a compaction sees something else there than the neighbour did, the
 //! neighbour is noted in `block_stale` and rolled up again.
 
-mod keep;
-mod make;
+pub(crate) mod keep;
+pub(crate) mod make;
 pub(crate) mod rolls;
 
 use domain::id::{GroupId, SiteId};
@@ -88,7 +88,7 @@ pub(super) async fn maintain(store: &SqliteStore, now_ms: i64) -> Result<Mainten
             break;
         }
     }
-    report.expired += retention::round(store, &mut cursor.retention, now_ms).await?;
+    retention::round(store, &mut cursor.retention, now_ms, &mut report).await?;
     if report.blocks == 0 {
         report.freed_pages = vacuum(store).await?;
     }

@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0003_ladder.sql"),
     include_str!("../../migrations/sqlite/0004_retention.sql"),
     include_str!("../../migrations/sqlite/0005_epochs.sql"),
+    include_str!("../../migrations/sqlite/0006_access.sql"),
 ];
 
 /// An opened file: what the writing thread owns.

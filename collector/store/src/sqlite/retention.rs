@@ -3,8 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{SqliteStore, blocks::day_of, failed};
-use crate::Result;
+use crate::{MaintenanceReport, Result, Retention};
 
+mod access;
 mod others;
 
 /// Groups whose old rows are deleted in one round, in one transaction.
@@ -57,18 +58,44 @@ macro_rules! table {
 }
 
 /// `block_time` before `block`: a day without it has no samples, whatever parts are left.
-const TABLES: [Table; 5] = [
+const TABLES: [Table; 6] = [
     table!("block_time"),
     table!("block"),
     table!("rollup_fine"),
+    table!("rollup_access"),
     table!("rollup_hour"),
     table!("rollup_day"),
 ];
 
-/// One bounded round; returns how many rows it deleted.
-pub(super) async fn round(store: &SqliteStore, cursor: &mut Cursor, now_ms: i64) -> Result<u64> {
-    let today = day_of(now_ms);
+/// One bounded round, noted in the report.
+pub(super) async fn round(
+    store: &SqliteStore,
+    cursor: &mut Cursor,
+    now_ms: i64,
+    report: &mut MaintenanceReport,
+) -> Result<()> {
     let kept = store.shelf().retention;
+    if let Some(last) = kept.last_access_day(day_of(now_ms)) {
+        let done = access::round(store, last).await?;
+        if done.days > 0 {
+            // Nothing is deleted while there may be more of them.
+            report.access_days += done.days;
+            report.damaged += done.damaged;
+            return Ok(());
+        }
+    }
+    report.expired += delete(store, kept, cursor, now_ms).await?;
+    Ok(())
+}
+
+/// Deletes some rows; returns how many.
+async fn delete(
+    store: &SqliteStore,
+    kept: Retention,
+    cursor: &mut Cursor,
+    now_ms: i64,
+) -> Result<u64> {
+    let today = day_of(now_ms);
     let mut others = 0;
     if cursor.others_done != Some(today) {
         others = store.write(ACTION, move |tx| others::round(tx, kept, now_ms)).await?;
@@ -79,9 +106,15 @@ pub(super) async fn round(store: &SqliteStore, cursor: &mut Cursor, now_ms: i64)
     if cursor.done == Some(today) {
         return Ok(others);
     }
-    let oldest =
-        [kept.raw_days, kept.raw_days, kept.five_minute_days, kept.hour_days, kept.day_days]
-            .map(|days| today - i64::from(days));
+    let oldest = [
+        kept.raw_days,
+        kept.raw_days,
+        kept.five_minute_days,
+        kept.access_five_minute_days,
+        kept.hour_days,
+        kept.day_days,
+    ]
+    .map(|days| today - i64::from(days));
     let start = (cursor.table, cursor.after);
     let (end, old) = store.read(ACTION, move |conn| look(conn, start, oldest)).await?;
     (cursor.table, cursor.after) = end;
@@ -109,7 +142,7 @@ pub(super) async fn round(store: &SqliteStore, cursor: &mut Cursor, now_ms: i64)
 type Place = (usize, (i64, u32));
 
 /// Groups with old rows, and where to go on: before the first of them, for it may have more.
-fn look(conn: &Connection, start: Place, oldest: [i64; 5]) -> Result<(Place, Vec<Place>)> {
+fn look(conn: &Connection, start: Place, oldest: [i64; 6]) -> Result<(Place, Vec<Place>)> {
     let (mut table, mut after) = start;
     let mut clean = start;
     let mut old = Vec::new();
@@ -146,3 +179,6 @@ fn next(conn: &Connection, table: &Table, after: (i64, u32)) -> Result<Option<(i
         })
         .map_err(failed(ACTION))
 }
+
+#[cfg(test)]
+mod tests;

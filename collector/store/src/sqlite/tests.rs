@@ -21,6 +21,7 @@ macro_rules! laws {
 }
 
 laws!(
+    access_ports_have_five_minutes_after_their_samples,
     a_refused_or_foreign_record_is_dealt_with,
     certificates_are_retired_by_newer_ones,
     clocks_and_gaps_are_remembered,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Result,
-    sqlite::{batch::MAX_KEPT_ASIDE, failed, lanes::split_key, seen},
+    sqlite::{batch::MAX_KEPT_ASIDE, failed, lanes::split_key, read::gather::GroupKey, seen},
 };
 
 impl Made {
@@ -57,15 +57,55 @@ fn set_aside(tx: &Transaction<'_>, record: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// A table of parts: how to delete and to insert those of a group day.
+pub(crate) type PartsTable = (&'static str, &'static str);
+
+macro_rules! parts_table {
+    ($name:literal) => {
+        (
+            concat!("DELETE FROM ", $name, " WHERE site = ?1 AND grp = ?2 AND day = ?3"),
+            concat!(
+                "INSERT INTO ",
+                $name,
+                " (site, grp, day, first, part) VALUES (?1, ?2, ?3, ?4, ?5)"
+            ),
+        )
+    };
+}
+
+const BLOCK: PartsTable = parts_table!("block");
+const FINE: PartsTable = parts_table!("rollup_fine");
+/// Five-minute buckets of access ports.
+pub(crate) const ACCESS: PartsTable = parts_table!("rollup_access");
+
+/// Puts parts in the place of those that a group day had.
+pub(crate) fn replace(
+    tx: &Transaction<'_>,
+    table: PartsTable,
+    key: GroupKey,
+    day: i64,
+    parts: &[(i64, Vec<u8>)],
+) -> rusqlite::Result<()> {
+    let (delete, insert) = table;
+    let (site, grp) = (key.site.0, key.grp.0);
+    tx.prepare_cached(delete)?.execute(params![site, grp, day])?;
+    let mut insert = tx.prepare_cached(insert)?;
+    for (first, part) in parts {
+        insert.execute(params![site, grp, day, first, part])?;
+    }
+    Ok(())
+}
+
 impl Block {
     fn keep(&self, tx: &Transaction<'_>, job: Job) -> rusqlite::Result<()> {
         let Job { key, day } = job;
         let (site, grp) = (key.site.0, key.grp.0);
         tx.prepare_cached(
-            "INSERT INTO block_time (site, grp, day, made_ms, before, after, times)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO block_time (site, grp, day, made_ms, before, after, times, fine)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (site, grp, day) DO UPDATE SET made_ms = excluded.made_ms,
-                 before = excluded.before, after = excluded.after, times = excluded.times",
+                 before = excluded.before, after = excluded.after, times = excluded.times,
+                 fine = excluded.fine",
         )?
         .execute(params![
             site,
@@ -74,27 +114,12 @@ impl Block {
             self.made_ms,
             self.edges[0].cast_signed(),
             self.edges[1].cast_signed(),
-            self.times
+            self.times,
+            self.all_fine
         ])?;
-        let tables = [
-            (
-                "DELETE FROM block WHERE site = ?1 AND grp = ?2 AND day = ?3",
-                "INSERT INTO block (site, grp, day, first, part) VALUES (?1, ?2, ?3, ?4, ?5)",
-                &self.parts,
-            ),
-            (
-                "DELETE FROM rollup_fine WHERE site = ?1 AND grp = ?2 AND day = ?3",
-                "INSERT INTO rollup_fine (site, grp, day, first, part) VALUES (?1, ?2, ?3, ?4, ?5)",
-                &self.fine,
-            ),
-        ];
-        for (delete, insert, parts) in tables {
-            tx.prepare_cached(delete)?.execute(params![site, grp, day])?;
-            let mut insert = tx.prepare_cached(insert)?;
-            for (first, part) in parts {
-                insert.execute(params![site, grp, day, first, part])?;
-            }
-        }
+        replace(tx, BLOCK, key, day, &self.parts)?;
+        replace(tx, FINE, key, day, &self.fine)?;
+        replace(tx, ACCESS, key, day, &self.access)?;
         let wide = [
             (
                 "INSERT OR REPLACE INTO rollup_hour (site, grp, day, buckets, classes)

@@ -14,11 +14,11 @@ use super::{ACTION, Job, rolls::Roller};
 use crate::{
     Result, Step,
     sqlite::{
-        blocks::{self, Cells, Parts, State, Times, numbers::Shape},
+        blocks::{self, Cells, Parts, State, Times, day_of, numbers::Shape},
         failed,
         read::{
             Facts, Shelf, facts,
-            gather::{Gathered, day_start, gather, sample},
+            gather::{Gathered, GroupKey, day_start, gather, sample},
         },
         rollup::{
             classes::{self, Classes},
@@ -56,6 +56,10 @@ pub(super) struct Block {
     pub(super) times: Vec<u8>,
     pub(super) parts: Vec<(i64, Vec<u8>)>,
     pub(super) fine: Vec<(i64, Vec<u8>)>,
+    /// Five-minute buckets of access ports, if it is time for them.
+    pub(super) access: Vec<(i64, Vec<u8>)>,
+    /// All series have five-minute buckets.
+    pub(super) all_fine: bool,
     /// Buckets and classes.
     pub(super) hours: (Vec<u8>, Vec<u8>),
     pub(super) day: (Vec<u8>, Vec<u8>),
@@ -113,10 +117,9 @@ pub(super) fn make(conn: &Connection, shelf: &Shelf, job: Job, now_ms: i64) -> R
     let series = series_of(conn, shelf, job, &records)?;
     let facts = facts(conn, &series)?;
     let roller = Roller::new(conn, shelf, key, day, &facts)?;
-    let mut maker = Maker::new(day);
+    let mut maker = Maker::new(day, shelf.retention.makes_access(day, day_of(now_ms)));
     // Every slice sees the same rounds: it is one snapshot.
-    let rounds = records.len().max(1_440) * 2;
-    for slice in facts.chunks((MAX_CELLS / rounds).max(1)) {
+    for slice in facts.chunks(series_at_a_time(records.len().max(1_440) * 2)) {
         let ids: Vec<i64> = slice.iter().map(|one| one.id).collect();
         let gathered = gather(conn, shelf, key, &ids, roller.span())?;
         maker.add(slice, &gathered, &roller)?;
@@ -134,6 +137,11 @@ pub(super) fn make(conn: &Connection, shelf: &Shelf, job: Job, now_ms: i64) -> R
     Ok(made)
 }
 
+/// How many series of a day of so many rounds are held in memory at a time.
+pub(crate) fn series_at_a_time(rounds: usize) -> usize {
+    (MAX_CELLS / rounds.max(1)).max(1)
+}
+
 /// Series that the records or the block of a day speak of, ascending.
 fn series_of(
     conn: &Connection,
@@ -141,23 +149,34 @@ fn series_of(
     job: Job,
     records: &[(i64, u32)],
 ) -> Result<Vec<i64>> {
-    let fail = failed(ACTION);
-    let mut series = BTreeSet::new();
+    let mut series = series_in_block(conn, job.key, job.day)?;
     let layouts: BTreeSet<u32> = records.iter().map(|record| record.1).collect();
     for layout in layouts {
         series.extend(shelf.layout(conn, job.key.grp, layout)?.iter().flat_map(|ids| ids.iter()));
     }
+    Ok(series.into_iter().collect())
+}
+
+/// Series that the block of a day speaks of.
+pub(crate) fn series_in_block(conn: &Connection, key: GroupKey, day: i64) -> Result<BTreeSet<i64>> {
+    let fail = failed(ACTION);
+    let mut series = BTreeSet::new();
     let mut find = conn
         .prepare_cached("SELECT part FROM block WHERE site = ?1 AND grp = ?2 AND day = ?3")
         .map_err(&fail)?;
-    let mut rows = find.query(params![job.key.site.0, job.key.grp.0, job.day]).map_err(&fail)?;
+    let mut rows = find.query(params![key.site.0, key.grp.0, day]).map_err(&fail)?;
     while let Some(row) = rows.next().map_err(&fail)? {
         let part = row.get_ref(0).and_then(|v| Ok(v.as_blob()?)).map_err(&fail)?;
         for item in blocks::items(part)? {
             series.insert(item?.0);
         }
     }
-    Ok(series.into_iter().collect())
+    Ok(series)
+}
+
+/// Appends the five-minute buckets of a series and day.
+pub(crate) fn push_fine(parts: &mut Parts, one: &Facts, day: i64, fine: &[Roll]) -> Result<()> {
+    parts.push(one.id, |out| encode_fine(fine, one.kind(), day_start(day), out))
 }
 
 /// Builds a block series by series.
@@ -169,6 +188,9 @@ struct Maker {
     edges: [u64; 2],
     parts: Parts,
     fine: Parts,
+    /// `None` while questions roll access ports up from their samples.
+    access: Option<Parts>,
+    all_fine: bool,
     hours: Vec<Wide>,
     days: Vec<Wide>,
     hour_classes: Vec<Classes>,
@@ -176,7 +198,7 @@ struct Maker {
 }
 
 impl Maker {
-    fn new(day: i64) -> Self {
+    fn new(day: i64, with_access: bool) -> Self {
         Self {
             day,
             times: None,
@@ -185,6 +207,8 @@ impl Maker {
             edges: [0; 2],
             parts: Parts::default(),
             fine: Parts::default(),
+            access: with_access.then(Parts::default),
+            all_fine: true,
             hours: Vec::new(),
             days: Vec::new(),
             hour_classes: Vec::new(),
@@ -249,12 +273,17 @@ impl Maker {
         let mut of_day: Vec<i64> = of_hours.values().flatten().copied().collect();
         of_day.sort_unstable();
         self.day_classes.push(Classes { series, slots: vec![(0, of_day)] });
-        if !one.coarse {
+        if one.coarse {
+            match &mut self.access {
+                Some(access) => push_fine(access, one, self.day, fine)?,
+                None => self.all_fine = false,
+            }
+        } else {
             for classes in of_hours.values_mut() {
                 classes.sort_unstable();
             }
             self.hour_classes.push(Classes { series, slots: of_hours.into_iter().collect() });
-            self.fine.push(series, |out| encode_fine(fine, kind, day_ms, out))?;
+            push_fine(&mut self.fine, one, self.day, fine)?;
         }
         let hours = fold(fine, kind, Step::Hour.ms());
         let rolls = fold(&hours, kind, Step::Day.ms());
@@ -275,6 +304,8 @@ impl Maker {
             times: times.encode()?,
             parts: self.parts.finish(),
             fine: self.fine.finish(),
+            access: self.access.map(Parts::finish).unwrap_or_default(),
+            all_fine: self.all_fine,
             hours: (
                 wide::encode(&self.hours, day_ms, Step::Hour.ms())?,
                 classes::encode(&self.hour_classes)?,

@@ -16,9 +16,10 @@ async fn left(store: &SqliteStore) -> Vec<Vec<Value>> {
     let all = |conn: &Connection| {
         let mut left = Vec::new();
         for sql in [
-            "SELECT site, grp, day, before, after, times FROM block_time ORDER BY 1, 2, 3",
+            "SELECT site, grp, day, before, after, times, fine FROM block_time ORDER BY 1, 2, 3",
             "SELECT site, grp, day, first, part FROM block ORDER BY 1, 2, 3, 4",
             "SELECT site, grp, day, first, part FROM rollup_fine ORDER BY 1, 2, 3, 4",
+            "SELECT site, grp, day, first, part FROM rollup_access ORDER BY 1, 2, 3, 4",
             "SELECT site, grp, day, buckets, classes FROM rollup_hour ORDER BY 1, 2, 3",
             "SELECT site, grp, day, buckets, classes FROM rollup_day ORDER BY 1, 2, 3",
         ] {

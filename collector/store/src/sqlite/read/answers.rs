@@ -80,7 +80,19 @@ pub(super) fn standing(conn: &Connection, key: GroupKey, day: i64) -> Result<Sta
             )
         })
         .map_err(failed("read buckets"))?;
-    Ok(if waiting { Standing::Live } else { Standing::Rolled })
+    // Records for a day whose samples are deleted came too late: they are left out.
+    let expired = |conn: &Connection| {
+        conn.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM rollup_day WHERE site = ?1 AND grp = ?2 AND day = ?3)
+                 AND NOT EXISTS
+                     (SELECT 1 FROM block_time WHERE site = ?1 AND grp = ?2 AND day = ?3)",
+        )
+        .and_then(|mut find| {
+            find.query_row(params![key.site.0, key.grp.0, day], |row| row.get::<_, bool>(0))
+        })
+        .map_err(failed("read buckets"))
+    };
+    Ok(if waiting && !expired(conn)? { Standing::Live } else { Standing::Rolled })
 }
 
 pub(super) fn buckets(
@@ -158,7 +170,7 @@ fn day_rolls(
     step: Step,
 ) -> Result<Vec<Roll>> {
     if standing(conn, key, day)? == Standing::Rolled
-        && let Some(rolls) = stored(conn, key, facts.id, day, step)?
+        && let Some(rolls) = stored(conn, key, facts, day, step)?
     {
         return Ok(rolls);
     }
@@ -192,14 +204,15 @@ pub(super) fn fine_from_samples(
 fn stored(
     conn: &Connection,
     key: GroupKey,
-    series: i64,
+    facts: Facts,
     day: i64,
     step: Step,
 ) -> Result<Option<Vec<Roll>>> {
     let fail = failed("read buckets");
+    let series = facts.id;
     match step {
         Step::FiveMinutes => {
-            let part = part_of(&mut fine_parts(conn)?, key, day, series)?;
+            let part = part_of(&mut fine_parts(conn, facts.coarse)?, key, day, series)?;
             let Some(part) = part else { return Ok(None) };
             let Some(item) = blocks::item(&part, series)? else { return Ok(None) };
             decode_fine(item, day_start(day)).map(|(_, rolls)| Some(rolls))
@@ -224,11 +237,14 @@ fn stored(
 }
 
 /// The statement that finds the five-minute part of a series.
-pub(super) fn fine_parts(conn: &Connection) -> Result<rusqlite::CachedStatement<'_>> {
-    conn.prepare_cached(
+pub(super) fn fine_parts(conn: &Connection, coarse: bool) -> Result<rusqlite::CachedStatement<'_>> {
+    conn.prepare_cached(if coarse {
+        "SELECT part FROM rollup_access
+         WHERE site = ?1 AND grp = ?2 AND day = ?3 AND first <= ?4 ORDER BY first DESC LIMIT 1"
+    } else {
         "SELECT part FROM rollup_fine
-         WHERE site = ?1 AND grp = ?2 AND day = ?3 AND first <= ?4 ORDER BY first DESC LIMIT 1",
-    )
+         WHERE site = ?1 AND grp = ?2 AND day = ?3 AND first <= ?4 ORDER BY first DESC LIMIT 1"
+    })
     .map_err(failed("read buckets"))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Series are taken in the order of site and id, so that those of one site share the rows read. Most
 //! days come from stored five-minute buckets; days with records still waiting, and series of access
-//! ports, are rolled up from samples; what is older than both comes from distributions.
+//! ports while there are samples, are rolled up from these; what is older comes from distributions.
 
 use domain::{
     id::{SeriesId, SiteId},
@@ -10,7 +10,7 @@ use domain::{
     rollup::bucket_of,
     sample::Span,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::{
     super::{
@@ -100,18 +100,22 @@ fn collect(
 ) -> Result<()> {
     let Some(&Asked { key, .. }) = group.first() else { return Ok(()) };
     for day in days(conn, key, span)? {
-        let mut missing: Vec<usize> = Vec::new();
         let live = standing(conn, key, day)? == Standing::Live;
-        if live {
-            missing.extend(0..group.len());
-        } else {
-            stored(conn, group, day, span, scratch, out, &mut missing)?;
+        let mut missing: Vec<usize> = (0..group.len()).collect();
+        if !live {
+            let fine = fine_parts(conn, false)?;
+            missing = stored(fine, group, &missing, day, span, scratch, out)?;
         }
         if missing.is_empty() {
             continue;
         }
+        let from_samples = live || has_samples(conn, key, day)?;
+        if !from_samples {
+            let access = fine_parts(conn, true)?;
+            missing = stored(access, group, &missing, day, span, scratch, out)?;
+        }
         let ids: Vec<i64> = missing.iter().map(|&i| group[i].id).collect();
-        if live || has_samples(conn, key, day)? {
+        if from_samples {
             let facts = facts(conn, &ids)?;
             for (facts, rolls) in
                 facts.iter().zip(fine_from_samples(conn, shelf, key, &facts, day)?)
@@ -135,44 +139,47 @@ fn collect(
     Ok(())
 }
 
-/// From stored five-minute buckets; what has none is noted in `missing`.
+/// From stored five-minute buckets, those of the series at the places `wanted`; returns the places of
+/// what has none.
 fn stored(
-    conn: &Connection,
+    mut find: CachedStatement<'_>,
     group: &[Asked],
+    wanted: &[usize],
     day: i64,
     span: Span,
     scratch: &mut Scratch,
     out: &mut [Vec<f64>],
-    missing: &mut Vec<usize>,
-) -> Result<()> {
-    let mut find = fine_parts(conn)?;
+) -> Result<Vec<usize>> {
     let day_ms = day_start(day);
-    let mut at = 0;
-    while let Some(first) = group.get(at) {
-        let settled = at;
-        if let Some(part) = part_of(&mut find, first.key, day, first.id)? {
+    let mut missing = Vec::new();
+    let mut rest = wanted;
+    while let [first, beyond @ ..] = rest {
+        let settled = rest.len();
+        if let Some(part) = part_of(&mut find, group[*first].key, day, group[*first].id)? {
             for item in blocks::items(&part)? {
                 let (id, bytes) = item?;
-                while group.get(at).is_some_and(|one| one.id < id) {
-                    missing.push(at);
-                    at += 1;
+                while let [at, more @ ..] = rest
+                    && group[*at].id <= id
+                {
+                    if group[*at].id == id {
+                        means(bytes, day_ms, span.from_ms, span.to_ms, scratch, &mut out[*at])?;
+                    } else {
+                        missing.push(*at);
+                    }
+                    rest = more;
                 }
-                while group.get(at).is_some_and(|one| one.id == id) {
-                    means(bytes, day_ms, span.from_ms, span.to_ms, scratch, &mut out[at])?;
-                    at += 1;
-                }
-                if at == group.len() {
+                if rest.is_empty() {
                     break;
                 }
             }
         }
         // As in a block: the next part may hold what lies beyond this one, but not its first.
-        if at == settled {
-            missing.push(at);
-            at += 1;
+        if rest.len() == settled {
+            missing.push(*first);
+            rest = beyond;
         }
     }
-    Ok(())
+    Ok(missing)
 }
 
 fn has_samples(conn: &Connection, key: GroupKey, day: i64) -> Result<bool> {
