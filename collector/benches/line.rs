@@ -77,6 +77,8 @@ async fn collector() {
                 alias: String::new(),
                 kind: 6,
                 oper_status: 1,
+                narrow_octets: false,
+                narrow_packets: false,
             };
             let ports: Vec<Port> = (1..=PORTS).map(port).collect();
             context.targets.ports(site, target.group, &ports).await.unwrap();

@@ -77,6 +77,8 @@ async fn furnish(store: &Arc<SqliteStore>, targets: &Targets, number: u32, now: 
         alias: String::new(),
         kind: 6,
         oper_status: 1,
+        narrow_octets: false,
+        narrow_packets: false,
     };
     let ports: Vec<Port> = (1..=PORTS).map(port).collect();
     targets.ports(site, switch.group, &ports).await.unwrap();

@@ -167,6 +167,8 @@ pub fn ports(inventory: &v1::SnmpInventory) -> Vec<Port> {
         alias: interface.if_alias.clone(),
         kind: interface.if_type,
         oper_status: interface.oper_status,
+        narrow_octets: interface.octet_bits == 32,
+        narrow_packets: interface.packet_bits == 32,
     };
     inventory.interfaces.iter().take(MAX_INTERFACES).map(port).collect()
 }

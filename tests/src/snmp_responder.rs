@@ -2,7 +2,7 @@
 //!
 //! [`Mib`] answers datagrams and owns no socket; [`Responder`] serves one port of the loopback per
 //! device; [`scripted`] misbehaves. Every device has the system group, `ifTable` and `ifXTable` for
-//! interfaces 1 to its number of interfaces.
+//! interfaces 1 to its number of interfaces, but for what [`Mib::lacking`] takes away.
 
 pub mod ber;
 pub mod scripted;
@@ -41,7 +41,7 @@ pub struct Question {
     pub at: SystemTime,
 }
 
-/// Gives the raw value of an object: `ifHighSpeed` in Mbit/s, times in hundredths of a second.
+/// Gives the raw value of an object: `ifSpeed` in bit/s, `ifHighSpeed` in Mbit/s, times in hundredths of a second.
 /// Values of 32-bit objects are cut to 32 bits.
 pub type Values = dyn Fn(Question) -> u64 + Send + Sync;
 
@@ -84,12 +84,21 @@ struct Entry {
     kind: Kind,
 }
 
+/// True for an instance that a device has not, by the encoded name of its column and its index.
+type Lacks = dyn Fn(&[u8], u32) -> bool + Send + Sync;
+
 /// The objects of all devices, and their answers.
-#[derive(Debug)]
 pub struct Mib {
     spec: Spec,
     /// In the order of names.
     entries: Vec<Entry>,
+    lacks: Box<Lacks>,
+}
+
+impl fmt::Debug for Mib {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mib").field("spec", &self.spec).finish_non_exhaustive()
+    }
 }
 
 /// An instance: position of its entry, and index (0 for scalars).
@@ -116,16 +125,21 @@ impl Mib {
             scalar(1, Kind::Text("Synthetic switch")),
             scalar(2, Kind::Name),
             scalar(3, Kind::Asked(TIME_TICKS, Metric::SysUpTime)),
+            scalar(4, Kind::Text("desk")),
             scalar(5, Kind::Text("switch")),
             scalar(6, Kind::Text("cabinet")),
             row(1, Kind::Index),
             row(2, Kind::Text("GigabitEthernet0/")),
             row(3, Kind::Constant(INTEGER, 6)),
-            row(5, Kind::Constant(GAUGE32, 1_000_000_000)),
+            row(5, Kind::Asked(GAUGE32, Metric::IfSpeed)),
             row(7, Kind::Asked(INTEGER, Metric::IfAdminStatus)),
             row(8, Kind::Asked(INTEGER, Metric::IfOperStatus)),
+            row(10, Kind::Asked(COUNTER32, Metric::IfInOctets)),
+            row(11, Kind::Asked(COUNTER32, Metric::IfInUcastPkts)),
             row(13, Kind::Asked(COUNTER32, Metric::IfInDiscards)),
             row(14, Kind::Asked(COUNTER32, Metric::IfInErrors)),
+            row(16, Kind::Asked(COUNTER32, Metric::IfOutOctets)),
+            row(17, Kind::Asked(COUNTER32, Metric::IfOutUcastPkts)),
             row(19, Kind::Asked(COUNTER32, Metric::IfOutDiscards)),
             row(20, Kind::Asked(COUNTER32, Metric::IfOutErrors)),
             extended(1, Kind::Text("Gi0/")),
@@ -141,7 +155,14 @@ impl Mib {
             extended(18, Kind::Text("room ")),
             extended(19, Kind::Asked(TIME_TICKS, Metric::IfCounterDiscontinuityTime)),
         ];
-        Self { spec, entries }
+        Self { spec, entries, lacks: Box::new(|_, _| false) }
+    }
+
+    /// The same without the instances of which `lacks` is true, asked with the encoded name of their
+    /// column and their index.
+    #[must_use]
+    pub fn lacking(self, lacks: impl Fn(&[u8], u32) -> bool + Send + Sync + 'static) -> Self {
+        Self { lacks: Box::new(lacks), ..self }
     }
 
     /// The answer to one datagram for one device; `None` when a device would keep silent.
@@ -224,6 +245,10 @@ impl Mib {
         }
     }
 
+    fn has(&self, (entry, index): At) -> bool {
+        !(self.lacks)(&self.entries[entry].base, index)
+    }
+
     fn interfaces(&self, device: usize) -> u32 {
         self.spec.interfaces.get(device).copied().unwrap_or(0)
     }
@@ -240,7 +265,11 @@ impl Mib {
             let Some(suffix) = name.strip_prefix(entry.base.as_slice()) else { continue };
             return match ber::numbers(suffix)[..] {
                 [0] if entry.scalar => Ok((at, 0)),
-                [index] if !entry.scalar && (1..=self.interfaces(device)).contains(&index) => {
+                [index]
+                    if !entry.scalar
+                        && (1..=self.interfaces(device)).contains(&index)
+                        && self.has((at, index)) =>
+                {
                     Ok((at, index))
                 }
                 _ => Err(ber::NO_SUCH_INSTANCE),
@@ -267,15 +296,15 @@ impl Mib {
         if self.entries.get(entry)?.scalar {
             return Some((entry, 0));
         }
-        if self.interfaces(device) == 0 {
-            return self.first_of(device, entry + 1);
-        }
-        Some((entry, 1))
+        self.following(device, (entry, 0))
     }
 
     fn following(&self, device: usize, (entry, index): At) -> Option<At> {
-        if !self.entries[entry].scalar && index < self.interfaces(device) {
-            return Some((entry, index + 1));
+        if !self.entries[entry].scalar {
+            let mut rest = index.saturating_add(1)..=self.interfaces(device);
+            if let Some(next) = rest.find(|next| self.has((entry, *next))) {
+                return Some((entry, next));
+            }
         }
         self.first_of(device, entry + 1)
     }

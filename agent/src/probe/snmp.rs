@@ -206,6 +206,7 @@ impl SnmpProbe {
         fill(cells, &self.layout.response_time, response_us);
         fill(cells, &self.layout.up_time, up_time);
 
+        // The wrap of the uptime after 497 days looks the same and costs one more inventory.
         let restarted =
             matches!((self.previous_up_time, up_time), (Some(was), Some(is)) if is < was);
         self.previous_up_time = up_time.or(self.previous_up_time);

@@ -1,5 +1,7 @@
 //! The catalogue of metrics: name, unit, resolution, kind. Numbers are those of the wire contract.
 
+use crate::rate::Unit;
+
 /// How the values of a metric behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -24,22 +26,30 @@ pub struct Metric {
     pub exponent: i8,
     /// How it behaves.
     pub kind: Kind,
+    /// Bits of the object that holds it: a counter of 32 wraps within the life of its device.
+    pub bits: u8,
 }
 
 const fn gauge(number: u32, name: &'static str, unit: &'static str, exponent: i8) -> Metric {
-    Metric { number, name, unit, exponent, kind: Kind::Gauge }
+    Metric { number, name, unit, exponent, kind: Kind::Gauge, bits: 64 }
 }
 
 const fn counter(number: u32, name: &'static str, unit: &'static str) -> Metric {
-    Metric { number, name, unit, exponent: 0, kind: Kind::Counter }
+    Metric { number, name, unit, exponent: 0, kind: Kind::Counter, bits: 64 }
+}
+
+const fn counter32(number: u32, name: &'static str, unit: &'static str) -> Metric {
+    Metric { bits: 32, ..counter(number, name, unit) }
 }
 
 const fn state(number: u32, name: &'static str) -> Metric {
-    Metric { number, name, unit: "code", exponent: 0, kind: Kind::State }
+    Metric { number, name, unit: "code", exponent: 0, kind: Kind::State, bits: 64 }
 }
 
 /// Number of `sys_up_time`: when a device started.
 pub const SYS_UP_TIME: u32 = 52;
+/// Number of `if_speed`: what bounds the growth of a counter of 32 bits.
+pub const IF_SPEED: u32 = 59;
 /// Number of `if_counter_discontinuity_time`: when an interface's counters lost their thread.
 pub const IF_COUNTER_DISCONTINUITY_TIME: u32 = 71;
 
@@ -72,12 +82,13 @@ pub const CATALOGUE: &[Metric] = &[
     state(50, "snmp_outcome"),
     gauge(51, "snmp_response_time", "s", -6),
     gauge(52, "sys_up_time", "s", -2),
+    gauge(59, "if_speed", "bit/s", 0),
     counter(60, "if_hc_in_octets", "octets"),
     counter(61, "if_hc_out_octets", "octets"),
-    counter(62, "if_in_errors", "packets"),
-    counter(63, "if_out_errors", "packets"),
-    counter(64, "if_in_discards", "packets"),
-    counter(65, "if_out_discards", "packets"),
+    counter32(62, "if_in_errors", "packets"),
+    counter32(63, "if_out_errors", "packets"),
+    counter32(64, "if_in_discards", "packets"),
+    counter32(65, "if_out_discards", "packets"),
     counter(66, "if_hc_in_ucast_pkts", "packets"),
     counter(67, "if_hc_out_ucast_pkts", "packets"),
     state(68, "if_oper_status"),
@@ -88,6 +99,10 @@ pub const CATALOGUE: &[Metric] = &[
     counter(73, "if_hc_out_multicast_pkts", "packets"),
     counter(74, "if_hc_in_broadcast_pkts", "packets"),
     counter(75, "if_hc_out_broadcast_pkts", "packets"),
+    counter32(76, "if_in_octets", "octets"),
+    counter32(77, "if_out_octets", "octets"),
+    counter32(78, "if_in_ucast_pkts", "packets"),
+    counter32(79, "if_out_ucast_pkts", "packets"),
     gauge(80, "cpu_utilisation", "ratio", -4),
     gauge(81, "memory_total", "bytes", 0),
     gauge(82, "memory_used", "bytes", 0),
@@ -124,6 +139,16 @@ impl Metric {
         } else {
             stored * 10_f64.powi(i32::from(self.exponent))
         }
+    }
+
+    /// What a counter of 32 bits counts; `None` for every other metric.
+    #[must_use]
+    pub fn narrow(&self) -> Option<Unit> {
+        (self.bits == 32 && self.kind == Kind::Counter).then_some(if self.unit == "octets" {
+            Unit::Octets
+        } else {
+            Unit::Packets
+        })
     }
 
     /// True for the outcome of asking a target.
@@ -198,7 +223,19 @@ mod tests {
         let name = |number| by_number(number).unwrap().name;
         assert_eq!(name(SYS_UP_TIME), "sys_up_time");
         assert_eq!(name(UPTIME), "uptime");
+        assert_eq!(name(IF_SPEED), "if_speed");
         assert_eq!(name(IF_COUNTER_DISCONTINUITY_TIME), "if_counter_discontinuity_time");
+    }
+
+    #[test]
+    fn the_counters_of_32_bits_are_those_of_the_interfaces_table() {
+        let narrow = CATALOGUE.iter().filter_map(|metric| Some((metric.name, metric.narrow()?)));
+        let (octets, packets): (Vec<_>, Vec<_>) =
+            narrow.partition(|(_, unit)| *unit == Unit::Octets);
+        let names = |list: &[(&'static str, Unit)]| list.iter().map(|of| of.0).collect::<Vec<_>>();
+        assert_eq!(names(&octets), ["if_in_octets", "if_out_octets"]);
+        assert_eq!(packets.len(), 6);
+        assert!(packets.iter().all(|(name, _)| !name.contains("_hc_")));
     }
 
     #[test]

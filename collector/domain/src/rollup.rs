@@ -5,7 +5,7 @@
 
 use crate::{
     metric::Kind,
-    rate::{self, Break},
+    rate::{self, Life},
     sample::{Sample, Span},
 };
 
@@ -91,11 +91,11 @@ pub fn bucket_of(t_ms: i64, step_ms: i64) -> i64 {
 ///
 /// `samples` ascend in time. For counters they reach beyond the span by up to
 /// [`rate::MAX_GAP_PERIODS`] periods on both sides, so that the buckets at its ends are whole, and
-/// `breaks` (ascending) says where no growth may be taken.
+/// `life` says where no growth may be taken.
 #[must_use]
-pub fn roll(samples: &[Sample], breaks: &[Break], rule: Rule, span: Span) -> Vec<Roll> {
+pub fn roll(samples: &[Sample], life: Life<'_>, rule: Rule, span: Span) -> Vec<Roll> {
     match rule.kind {
-        Kind::Counter => roll_counter(samples, breaks, rule, span),
+        Kind::Counter => roll_counter(samples, life, rule, span),
         Kind::Gauge | Kind::State => roll_gauge(samples, rule, span),
     }
 }
@@ -133,7 +133,7 @@ fn clamp_ms(ms: i64) -> u32 {
     u32::try_from(ms.max(0)).unwrap_or(u32::MAX)
 }
 
-fn roll_counter(samples: &[Sample], breaks: &[Break], rule: Rule, span: Span) -> Vec<Roll> {
+fn roll_counter(samples: &[Sample], life: Life<'_>, rule: Rule, span: Span) -> Vec<Roll> {
     let mut rolls: Vec<Roll> = Vec::new();
     for sample in samples {
         let Some(last) = sample.value else { continue };
@@ -151,7 +151,7 @@ fn roll_counter(samples: &[Sample], breaks: &[Break], rule: Rule, span: Span) ->
     }
     let max_gap_ms = rule.period_ms.saturating_mul(rate::MAX_GAP_PERIODS);
     let mut at = 0;
-    for interval in rate::intervals(samples.iter().copied(), max_gap_ms, breaks) {
+    for interval in rate::intervals(samples.iter().copied(), max_gap_ms, life) {
         let rate = interval.rate_milli();
         let (min, max) = (round_down(rate), round_up(rate));
         let last_ms = bucket_of(interval.to_ms - 1, rule.step_ms);

@@ -74,7 +74,7 @@ impl SeriesLine {
 
 /// A series whose number a newer collector gave.
 const UNKNOWN: Metric =
-    Metric { number: 0, name: "unknown", unit: "code", exponent: 0, kind: Kind::Gauge };
+    Metric { number: 0, name: "unknown", unit: "code", exponent: 0, kind: Kind::Gauge, bits: 64 };
 
 /// The catalogue's entry of a series.
 pub(super) fn metric_of(series: &Series) -> &'static Metric {

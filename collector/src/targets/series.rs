@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use domain::target::{Detail, Method, Series};
+use domain::{
+    metric::IF_SPEED,
+    target::{Detail, Method, Series},
+};
 use store::NewSeriesSpec;
 
 /// Interfaces of one inventory.
@@ -22,8 +25,14 @@ const UPLINK_WORDS: [&str; 3] = ["uplink", "wan", "trunk"];
 const PORT_TYPES: [u32; 7] = [6, 62, 69, 117, 161, 71, 23];
 /// `ifOperStatus` up.
 const UP: u32 = 1;
-/// Octets, errors, discards, unicast packets both ways, the state, and when counters were reset.
-const PORT_METRICS: [u32; 10] = [60, 61, 62, 63, 64, 65, 66, 67, 68, 71];
+/// Octets, both ways, in 64 bits; in 32 for ports that have no wider counter.
+const OCTETS: [u32; 2] = [60, 61];
+const NARROW_OCTETS: [u32; 2] = [76, 77];
+/// Unicast packets, the same.
+const PACKETS: [u32; 2] = [66, 67];
+const NARROW_PACKETS: [u32; 2] = [78, 79];
+/// Errors and discards both ways, the state, and when counters were reset.
+const PORT_METRICS: [u32; 6] = [62, 63, 64, 65, 68, 71];
 
 /// An interface as a device tells of it: untrusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +47,21 @@ pub struct Port {
     pub kind: u32,
     /// `ifOperStatus`.
     pub oper_status: u32,
+    /// Whether its widest counters of octets have 32 bits.
+    pub narrow_octets: bool,
+    /// Whether its widest counters of unicast packets have 32 bits.
+    pub narrow_packets: bool,
+}
+
+impl Port {
+    /// What is measured of it.
+    fn metrics(&self) -> impl Iterator<Item = u32> {
+        let octets = if self.narrow_octets { NARROW_OCTETS } else { OCTETS };
+        let packets = if self.narrow_packets { NARROW_PACKETS } else { PACKETS };
+        // What narrow counters may have grown by is told by the speed.
+        let speed = (self.narrow_octets || self.narrow_packets).then_some(IF_SPEED);
+        octets.into_iter().chain(packets).chain(PORT_METRICS).chain(speed)
+    }
 }
 
 /// Parts of the agent's own machine: untrusted names.
@@ -102,8 +126,8 @@ pub(super) fn of_ports(ports: &[Port], known: &[&Series]) -> Vec<NewSeriesSpec> 
         } else {
             Detail::Coarse
         };
-        let new = PORT_METRICS.iter().filter(|metric| !have.contains(&(**metric, port.index)));
-        wanted.extend(new.map(|&metric| NewSeriesSpec {
+        let new = port.metrics().filter(|metric| !have.contains(&(*metric, port.index)));
+        wanted.extend(new.map(|metric| NewSeriesSpec {
             metric,
             instance: port.index,
             label: label(&port.name),
@@ -151,8 +175,19 @@ mod tests {
     use super::*;
 
     fn port(index: u32, name: &str, oper_status: u32) -> Port {
-        Port { index, name: name.to_owned(), alias: String::new(), kind: 6, oper_status }
+        Port {
+            index,
+            name: name.to_owned(),
+            alias: String::new(),
+            kind: 6,
+            oper_status,
+            narrow_octets: false,
+            narrow_packets: false,
+        }
     }
+
+    /// Series of a port with counters of 64 bits.
+    const EACH: usize = 10;
 
     fn stored(specs: &[NewSeriesSpec]) -> Vec<Series> {
         specs
@@ -176,7 +211,7 @@ mod tests {
         ports[1].oper_status = UP;
         ports[1].alias = "Uplink bâtiment B".to_owned();
         let first = of_ports(&ports, &[]);
-        assert_eq!(first.len(), 2 * PORT_METRICS.len());
+        assert_eq!(first.len(), 2 * EACH);
         assert!(first.iter().all(|s| (s.instance == 2) == (s.detail == Detail::Full)));
         let known = stored(&first);
         let known: Vec<&Series> = known.iter().collect();
@@ -185,7 +220,7 @@ mod tests {
         ports[2].oper_status = UP;
         let later = of_ports(&ports, &known);
         assert!(later.iter().all(|series| series.instance == 3));
-        assert_eq!(later.len(), PORT_METRICS.len());
+        assert_eq!(later.len(), EACH);
     }
 
     #[test]
@@ -195,12 +230,37 @@ mod tests {
     }
 
     #[test]
+    fn ports_without_wide_counters_are_measured_by_narrow_ones_and_their_speed() {
+        let mut ports = [port(1, "Gi1", UP), port(2, "Fa2", UP), port(3, "Fa3", UP)];
+        ports[1].narrow_packets = true;
+        (ports[2].narrow_octets, ports[2].narrow_packets) = (true, true);
+        let first = of_ports(&ports, &[]);
+        let of = |instance| {
+            let of = first.iter().filter(move |series| series.instance == instance);
+            let mut metrics: Vec<u32> = of.map(|series| series.metric).collect();
+            metrics.sort_unstable();
+            metrics
+        };
+        assert_eq!(of(1), [60, 61, 62, 63, 64, 65, 66, 67, 68, 71]);
+        assert_eq!(of(2), [59, 60, 61, 62, 63, 64, 65, 68, 71, 78, 79]);
+        assert_eq!(of(3), [59, 62, 63, 64, 65, 68, 71, 76, 77, 78, 79]);
+        // New firmware has wide ones: they come beside the others, whose history stays.
+        let known = stored(&first);
+        ports[2].narrow_octets = false;
+        let later = of_ports(&ports, &known.iter().collect::<Vec<_>>());
+        assert_eq!(
+            later.iter().map(|s| (s.metric, s.instance)).collect::<Vec<_>>(),
+            [(60, 3), (61, 3)]
+        );
+    }
+
+    #[test]
     fn interfaces_without_cable_are_left_out_unless_nothing_else_is_told() {
         let loopback = Port { kind: 24, ..port(1, "lo0", UP) };
         let vlan = Port { kind: 136, ..port(2, "Vlan10", UP) };
         let mixed = of_ports(&[loopback.clone(), vlan.clone(), port(3, "Gi1", UP)], &[]);
         assert!(mixed.iter().all(|series| series.instance == 3));
-        assert_eq!(of_ports(&[loopback, vlan], &[]).len(), 2 * PORT_METRICS.len());
+        assert_eq!(of_ports(&[loopback, vlan], &[]).len(), 2 * EACH);
     }
 
     #[test]
@@ -209,7 +269,7 @@ mod tests {
         assert_eq!(of_ports(&ports, &[]).len(), MAX_PORT_COLUMNS);
         let same = vec![port(7, &"é".repeat(400), UP); 9];
         let wanted = of_ports(&same, &[]);
-        assert_eq!(wanted.len(), PORT_METRICS.len());
+        assert_eq!(wanted.len(), EACH);
         assert_eq!(wanted[0].label.len(), 254);
         let parts = HostParts {
             disks: (0..100).map(|n| format!("/{n}")).collect(),

@@ -33,7 +33,8 @@ pub use people::{
     tokens_are_redeemed_once,
 };
 pub use samples::{
-    Samples, access_ports_have_five_minutes_after_their_samples, each_detail_is_kept_for_its_time,
+    Samples, a_narrow_counter_wraps_where_its_line_allows_it,
+    access_ports_have_five_minutes_after_their_samples, each_detail_is_kept_for_its_time,
     late_records_join_their_day, no_rate_is_computed_over_a_restart_or_a_gap, payload,
     percentiles_are_of_nearest_rank, questions_do_not_see_where_samples_are_kept, read_payload,
     signs_are_the_newest_there_is,

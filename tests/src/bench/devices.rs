@@ -55,6 +55,9 @@ fn value(question: &Question) -> u64 {
     if metric == Metric::IfHighSpeed {
         return 1_000;
     }
+    if metric == Metric::IfSpeed {
+        return 1_000_000_000;
+    }
     if metric == Metric::IfCounterDiscontinuityTime {
         return 0;
     }

@@ -18,7 +18,7 @@ const MAX_FAILURES: u32 = 4;
 /// Values of one object that a device may fail to deliver before the object is left out.
 const MAX_BAD_VALUES: u8 = 3;
 /// Most objects among the instances of one call.
-pub(super) const MAX_OBJECTS: usize = 16;
+pub(super) const MAX_OBJECTS: usize = 24;
 
 /// Instances to ask for, by position.
 pub(super) trait Instances {

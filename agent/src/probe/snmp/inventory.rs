@@ -28,12 +28,21 @@ const IF_SPEED: usize = 1;
 const IF_ADMIN_STATUS: usize = 2;
 const IF_OPER_STATUS: usize = 3;
 const IF_HIGH_SPEED: usize = 4;
-const NUMBERS: [Base; 5] = [
+const HC_IN_OCTETS: usize = 5;
+const IN_OCTETS: usize = 6;
+const HC_IN_UCAST_PKTS: usize = 7;
+const IN_UCAST_PKTS: usize = 8;
+/// The last four tell, by being there, which counters are worth polling.
+const NUMBERS: [Base; 9] = [
     Base::if_table(3),
     Base::if_table(5),
     Base::if_table(7),
     Base::if_table(8),
     Base::if_x_table(15),
+    Base::if_x_table(6),
+    Base::if_table(10),
+    Base::if_x_table(7),
+    Base::if_table(11),
 ];
 
 const IF_NAME: usize = 0;
@@ -107,6 +116,7 @@ pub(super) async fn read(
         group,
         sys_descr: system.descr,
         sys_object_id: system.object_id,
+        sys_contact: system.contact,
         sys_name: system.name,
         sys_location: system.location,
         interfaces: interfaces.into_values().collect(),
@@ -116,6 +126,15 @@ pub(super) async fn read(
 }
 
 fn set_number(interface: &mut Interface, at: usize, value: &Value<'_>) {
+    let narrow = matches!(value, Value::Counter32(_) | Value::Unsigned32(_));
+    let wide = matches!(value, Value::Counter64(_));
+    match at {
+        HC_IN_OCTETS if wide => interface.octet_bits = 64,
+        IN_OCTETS if narrow => interface.octet_bits = interface.octet_bits.max(32),
+        HC_IN_UCAST_PKTS if wide => interface.packet_bits = 64,
+        IN_UCAST_PKTS if narrow => interface.packet_bits = interface.packet_bits.max(32),
+        _ => {}
+    }
     let number = if let Value::Integer(number) = value {
         u32::try_from(*number).unwrap_or(0)
     } else if let Value::Unsigned32(number) = value {
@@ -139,12 +158,19 @@ fn set_number(interface: &mut Interface, at: usize, value: &Value<'_>) {
 struct System {
     descr: String,
     object_id: String,
+    contact: String,
     name: String,
     location: String,
 }
 
-const SYSTEM: [&[u8]; 4] =
-    [object::SYS_DESCR, object::SYS_OBJECT_ID, object::SYS_NAME, object::SYS_LOCATION];
+/// All but the uptime, which every round asks for.
+const SYSTEM: [&[u8]; 5] = [
+    object::SYS_DESCR,
+    object::SYS_OBJECT_ID,
+    object::SYS_CONTACT,
+    object::SYS_NAME,
+    object::SYS_LOCATION,
+];
 
 impl Instances for System {
     fn len(&self) -> usize {
@@ -165,8 +191,9 @@ impl Instances for System {
             (1, Value::ObjectIdentifier(name)) => {
                 self.object_id = object::dotted(name.as_bytes()).unwrap_or_default();
             }
-            (2, Value::OctetString(raw)) => self.name = clean(raw, MAX_NAME_BYTES),
-            (3, Value::OctetString(raw)) => self.location = clean(raw, MAX_NAME_BYTES),
+            (2, Value::OctetString(raw)) => self.contact = clean(raw, MAX_NAME_BYTES),
+            (3, Value::OctetString(raw)) => self.name = clean(raw, MAX_NAME_BYTES),
+            (4, Value::OctetString(raw)) => self.location = clean(raw, MAX_NAME_BYTES),
             _ => {}
         }
     }
@@ -251,5 +278,25 @@ mod tests {
         assert_eq!(slow.speed_bps, 128_000);
         set_number(&mut slow, IF_OPER_STATUS, &Value::Integer(-1));
         assert_eq!(slow.oper_status, 0);
+    }
+
+    #[test]
+    fn the_widest_counter_of_the_right_type_tells_the_width() {
+        let widths = |values: &[(usize, Value<'_>)]| {
+            let mut interface = Interface::default();
+            for (at, value) in values {
+                set_number(&mut interface, *at, value);
+            }
+            (interface.octet_bits, interface.packet_bits)
+        };
+        assert_eq!(widths(&[]), (0, 0));
+        let narrow = [(IN_OCTETS, Value::Counter32(7)), (IN_UCAST_PKTS, Value::Unsigned32(7))];
+        assert_eq!(widths(&narrow), (32, 32));
+        // A line of 20 to 650 Mbit/s needs the octets only (RFC 2863, 3.1.6).
+        let mixed = [(HC_IN_OCTETS, Value::Counter64(7)), (IN_OCTETS, Value::Counter32(7))];
+        assert_eq!(widths(&mixed), (64, 0));
+        let odd =
+            [(HC_IN_OCTETS, Value::Counter32(7)), (HC_IN_UCAST_PKTS, Value::OctetString(b""))];
+        assert_eq!(widths(&odd), (0, 0));
     }
 }

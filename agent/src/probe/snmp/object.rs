@@ -3,6 +3,8 @@
 use proto::v1::Metric;
 use snmp2::Value;
 
+use super::get::MAX_OBJECTS;
+
 /// Longest name of an object without its instance, in encoded bytes.
 const MAX_BASE_BYTES: usize = 10;
 /// Most arcs of a name that is shown; RFC 3416 allows no more.
@@ -10,10 +12,11 @@ const MAX_ARCS: usize = 128;
 /// Most bytes in which one arc of 32 bits is encoded.
 const MAX_ARC_BYTES: usize = 5;
 
-/// `sysDescr.0`, `sysObjectID.0`, `sysUpTime.0`, `sysName.0` and `sysLocation.0`, encoded.
+/// The instances of the system group, encoded.
 pub(super) const SYS_DESCR: &[u8] = &[0x2b, 6, 1, 2, 1, 1, 1, 0];
 pub(super) const SYS_OBJECT_ID: &[u8] = &[0x2b, 6, 1, 2, 1, 1, 2, 0];
 pub(super) const SYS_UP_TIME: &[u8] = &[0x2b, 6, 1, 2, 1, 1, 3, 0];
+pub(super) const SYS_CONTACT: &[u8] = &[0x2b, 6, 1, 2, 1, 1, 4, 0];
 pub(super) const SYS_NAME: &[u8] = &[0x2b, 6, 1, 2, 1, 1, 5, 0];
 pub(super) const SYS_LOCATION: &[u8] = &[0x2b, 6, 1, 2, 1, 1, 6, 0];
 
@@ -61,6 +64,8 @@ enum Kind {
     Counter32,
     /// An enumeration from 1 to its largest value.
     Status(i64),
+    /// Bits a second.
+    Bits,
     /// Millions of bits a second, stored as bits a second.
     Megabits,
     /// Hundredths of a second.
@@ -79,15 +84,19 @@ impl Object {
         Self { base, kind }
     }
 
-    /// The object of an interface metric (RFC 2863); `None` for every other metric.
-    pub(super) fn of_metric(metric: Metric) -> Option<Self> {
-        use Kind::{Counter32, Counter64, Megabits, Status, Ticks};
-        // A list, not a match: most metrics are no interface's.
-        let objects = [
+    /// The objects of the interface metrics (RFC 2863).
+    const ALL: [(Metric, Self); 21] = {
+        use Kind::{Bits, Counter32, Counter64, Megabits, Status, Ticks};
+        [
+            (Metric::IfSpeed, Self::of(Base::if_table(5), Bits)),
             (Metric::IfAdminStatus, Self::of(Base::if_table(7), Status(3))),
             (Metric::IfOperStatus, Self::of(Base::if_table(8), Status(7))),
+            (Metric::IfInOctets, Self::of(Base::if_table(10), Counter32)),
+            (Metric::IfInUcastPkts, Self::of(Base::if_table(11), Counter32)),
             (Metric::IfInDiscards, Self::of(Base::if_table(13), Counter32)),
             (Metric::IfInErrors, Self::of(Base::if_table(14), Counter32)),
+            (Metric::IfOutOctets, Self::of(Base::if_table(16), Counter32)),
+            (Metric::IfOutUcastPkts, Self::of(Base::if_table(17), Counter32)),
             (Metric::IfOutDiscards, Self::of(Base::if_table(19), Counter32)),
             (Metric::IfOutErrors, Self::of(Base::if_table(20), Counter32)),
             (Metric::IfHcInOctets, Self::of(Base::if_x_table(6), Counter64)),
@@ -100,8 +109,12 @@ impl Object {
             (Metric::IfHcOutBroadcastPkts, Self::of(Base::if_x_table(13), Counter64)),
             (Metric::IfHighSpeed, Self::of(Base::if_x_table(15), Megabits)),
             (Metric::IfCounterDiscontinuityTime, Self::of(Base::if_x_table(19), Ticks)),
-        ];
-        objects.into_iter().find(|(of, _)| *of == metric).map(|(_, object)| object)
+        ]
+    };
+
+    /// The object of an interface metric; `None` for every other metric.
+    pub(super) fn of_metric(metric: Metric) -> Option<Self> {
+        Self::ALL.into_iter().find(|(of, _)| *of == metric).map(|(_, object)| object)
     }
 
     /// The stored form of what a device answered; `None` when it is no value of this object's type.
@@ -114,12 +127,16 @@ impl Object {
             (Kind::Status(max), Value::Integer(status)) => {
                 (1..=max).contains(status).then_some(*status)
             }
+            (Kind::Bits, Value::Unsigned32(speed)) => Some(i64::from(*speed)),
             (Kind::Megabits, Value::Unsigned32(speed)) => Some(i64::from(*speed) * 1_000_000),
             (Kind::Ticks, Value::Timeticks(ticks)) => Some(i64::from(*ticks)),
             _ => None,
         }
     }
 }
+
+// A round may ask for all of them.
+const _: () = assert!(Object::ALL.len() <= MAX_OBJECTS);
 
 /// True for the three answers of version 2c that say "there is none".
 pub(super) fn is_exception(value: &Value<'_>) -> bool {

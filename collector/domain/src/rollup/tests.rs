@@ -15,7 +15,7 @@ fn minute(values: &[Option<i64>]) -> Vec<Sample> {
 #[test]
 fn a_gauge_is_counted_summed_and_compared_and_nothing_obtained_is_no_value() {
     let samples = minute(&[Some(4), None, Some(-2), Some(7), Some(3), Some(9)]);
-    let rolls = roll(&samples, &[], rule(Kind::Gauge, 300_000), DAY);
+    let rolls = roll(&samples, Life::default(), rule(Kind::Gauge, 300_000), DAY);
     assert_eq!(
         rolls,
         [
@@ -36,14 +36,14 @@ fn a_gauge_is_counted_summed_and_compared_and_nothing_obtained_is_no_value() {
 
 #[test]
 fn a_bucket_without_a_value_is_absent() {
-    assert_eq!(roll(&minute(&[None, None]), &[], rule(Kind::Gauge, 300_000), DAY), []);
+    assert_eq!(roll(&minute(&[None, None]), Life::default(), rule(Kind::Gauge, 300_000), DAY), []);
 }
 
 #[test]
 fn the_growth_across_an_edge_is_shared_by_time() {
     let samples = [(280_000, 1_000), (340_000, 4_000)]
         .map(|(t_ms, value)| Sample { t_ms, value: Some(value) });
-    let rolls = roll(&samples, &[], rule(Kind::Counter, 300_000), DAY);
+    let rolls = roll(&samples, Life::default(), rule(Kind::Counter, 300_000), DAY);
     assert_eq!(
         rolls.iter().map(|r| (r.covered_ms, r.sum, r.last)).collect::<Vec<_>>(),
         [(20_000, 1_000, 2_000), (40_000, 2_000, 4_000)]
@@ -55,7 +55,7 @@ fn the_growth_across_an_edge_is_shared_by_time() {
 fn a_counter_read_less_often_than_the_bucket_is_wide_fills_every_bucket() {
     let samples = [(0, 0), (900_000, 900)].map(|(t_ms, value)| Sample { t_ms, value: Some(value) });
     let slow = Rule { kind: Kind::Counter, step_ms: 300_000, period_ms: 900_000 };
-    let rolls = roll(&samples, &[], slow, DAY);
+    let rolls = roll(&samples, Life::default(), slow, DAY);
     assert_eq!(
         rolls.iter().map(|r| (r.count, r.covered_ms, r.sum, r.last)).collect::<Vec<_>>(),
         [(1, 300_000, 300, 300), (0, 300_000, 300, 600), (0, 300_000, 300, 900), (1, 0, 0, 900)]
@@ -64,7 +64,7 @@ fn a_counter_read_less_often_than_the_bucket_is_wide_fills_every_bucket() {
 
 #[test]
 fn one_reading_of_a_counter_tells_no_rate() {
-    let rolls = roll(&minute(&[Some(77)]), &[], rule(Kind::Counter, 300_000), DAY);
+    let rolls = roll(&minute(&[Some(77)]), Life::default(), rule(Kind::Counter, 300_000), DAY);
     assert_eq!((rolls[0].count, rolls[0].last, rolls[0].mean(Kind::Counter)), (1, 77, None));
 }
 
@@ -108,7 +108,7 @@ fn growing(mut samples: Vec<Sample>) -> Vec<Sample> {
 #[test]
 fn after_a_restart_the_last_value_is_of_the_new_life() {
     let samples = minute(&[Some(500), Some(600), Some(7)]);
-    let rolls = roll(&samples, &[], rule(Kind::Counter, 300_000), DAY);
+    let rolls = roll(&samples, Life::default(), rule(Kind::Counter, 300_000), DAY);
     assert_eq!((rolls[0].covered_ms, rolls[0].sum, rolls[0].last), (60_000, 100, 7));
 }
 
@@ -128,7 +128,7 @@ proptest! {
     #[test]
     fn the_totals_of_a_gauges_buckets_are_those_of_its_samples(samples in any_day(), step in 0..3_usize) {
         let step_ms = [300_000, 3_600_000, 86_400_000][step];
-        let rolls = roll(&samples, &[], rule(Kind::Gauge, step_ms), DAY);
+        let rolls = roll(&samples, Life::default(), rule(Kind::Gauge, step_ms), DAY);
         let inside: Vec<i64> = samples
             .iter()
             .filter(|s| (0..DAY.to_ms).contains(&s.t_ms))
@@ -144,8 +144,8 @@ proptest! {
     #[test]
     fn the_growth_of_a_counters_buckets_is_that_of_its_intervals(samples in any_day()) {
         let samples = growing(samples);
-        let rolls = roll(&samples, &[], rule(Kind::Counter, 300_000), DAY);
-        let known: Vec<_> = rate::intervals(samples.iter().copied(), 180_000, &[]).collect();
+        let rolls = roll(&samples, Life::default(), rule(Kind::Counter, 300_000), DAY);
+        let known: Vec<_> = rate::intervals(samples.iter().copied(), 180_000, Life::default()).collect();
         let (grown, covered) = known
             .iter()
             .map(|interval| interval.inside(DAY))
@@ -161,9 +161,9 @@ proptest! {
         let kind = if counter { Kind::Counter } else { Kind::Gauge };
         let samples = if counter { growing(samples) } else { samples };
         let step_ms = if day { 86_400_000 } else { 3_600_000 };
-        let fine = roll(&samples, &[], rule(kind, 300_000), DAY);
+        let fine = roll(&samples, Life::default(), rule(kind, 300_000), DAY);
         let mut folded = fold(&fine, kind, step_ms);
-        let mut direct = roll(&samples, &[], rule(kind, step_ms), DAY);
+        let mut direct = roll(&samples, Life::default(), rule(kind, step_ms), DAY);
         if !counter {
             // A gauge's coverage is capped bucket by bucket, so the finer one never says more.
             for (folded, direct) in folded.iter_mut().zip(&mut direct) {

@@ -4,7 +4,7 @@ mod kept;
 
 use domain::{
     id::{AgentId, GroupId, SeriesId, SiteId},
-    metric::{IF_COUNTER_DISCONTINUITY_TIME, SYS_UP_TIME},
+    metric::{IF_COUNTER_DISCONTINUITY_TIME, IF_SPEED, SYS_UP_TIME},
     sample::{Sample, Span},
     target::{Community, Detail, Group, Method, Role, TargetSpec},
 };
@@ -57,6 +57,7 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 const DAY: Span = Span { from_ms: MIDNIGHT_MS, to_ms: MIDNIGHT_MS + DAY_MS };
 
 const IN_OCTETS: u32 = 60;
+const NARROW_IN_OCTETS: u32 = 76;
 const RTT: u32 = 4;
 const OUTCOME: u32 = 50;
 
@@ -382,7 +383,7 @@ pub async fn no_rate_is_computed_over_a_restart_or_a_gap(store: &impl Samples) -
         if (31..=36).contains(&minute) {
             continue;
         }
-        let uptime = Some(if minute < 8 { 900_000 + minute } else { minute });
+        let uptime = Some(if minute < 8 { 900_000 } else { -42_000 } + minute * 6_000);
         let mark = Some(i64::from(minute >= 22));
         let value = counter(minute).filter(|_| !(41..=42).contains(&minute));
         let t_ms = MIDNIGHT_MS + minute * MINUTE_MS;
@@ -402,6 +403,67 @@ pub async fn no_rate_is_computed_over_a_restart_or_a_gap(store: &impl Samples) -
         assert_eq!(access.iter().map(|b| b.covered_ms).sum::<u32>(), (59 - 1 - 7) * 60_000);
         let none = store.buckets(school.site, school.series(GAUGE), DAY, Step::Day).await?;
         assert_eq!(none, [], "nothing obtained is no bucket");
+        upkeep(store, DAY.to_ms + 2 * HOUR_MS).await?;
+    }
+    Ok(())
+}
+
+/// A counter of 32 bits grows over its wrap where the speed of its interface leaves no room for two;
+/// a wrap that hides a restart, or another wrap, is unknown.
+pub async fn a_narrow_counter_wraps_where_its_line_allows_it(store: &impl Samples) -> Result<()> {
+    let school = School::new(store, 1, 60).await?;
+    let target = school.group.targets[0].id;
+    let ports = [1, 2, 3];
+    let metrics = [NARROW_IN_OCTETS, IF_SPEED];
+    let series = |(metric, instance)| NewSeries {
+        target,
+        metric,
+        instance,
+        label: String::new(),
+        detail: Detail::Full,
+    };
+    let added = ports.iter().flat_map(|port| metrics.map(|metric| (metric, *port)));
+    store.add_series(school.site, added.map(series).collect()).await?;
+    let group = the_group(store, school.site).await?;
+    // 80 kbit/s on a line of 100 Mbit/s, on one of a gigabit, and on one that tells no speed.
+    let grown = |minute: i64| (1 << 32) - 4_500_000 + minute * 600_000;
+    let speed = |port| [Some(100_000_000), Some(1_000_000_000), None][port as usize - 1];
+    let records = (0..30_i64).map(|minute| {
+        // A wrap between 7 and 8; a restart between 17 and 18, with a counter that begins anew.
+        let (life, uptime) = if minute < 18 { (minute, minute + 9_000) } else { (0, minute - 18) };
+        let count = if minute < 18 { grown(life) & i64::from(u32::MAX) } else { minute * 600_000 };
+        let cells = group.columns.iter().map(|series| match series.metric {
+            NARROW_IN_OCTETS => Some(count),
+            IF_SPEED => speed(series.instance),
+            SYS_UP_TIME => Some(uptime * 6_000),
+            _ => None,
+        });
+        let seq = minute.unsigned_abs() + 1;
+        IncomingRecord {
+            payload: payload(&Rounds { times_ms: vec![0], cells: cells.collect() }),
+            group: Some((group.id, group.layout)),
+            ..school.round(seq, MIDNIGHT_MS + minute * MINUTE_MS, [None; 5])
+        }
+    });
+    keep(store, records.collect()).await?;
+    for _ in 0..2 {
+        for port in ports {
+            let mut columns = group.columns.iter();
+            let column = columns.find(|s| (s.metric, s.instance) == (NARROW_IN_OCTETS, port));
+            let id = column.expect("the column that was added").id;
+            let buckets = store.buckets(school.site, id, DAY, Step::FiveMinutes).await?;
+            let covered: Vec<u32> = buckets.iter().map(|b| b.covered_ms / 60_000).collect();
+            if port == 1 {
+                assert_eq!(covered, [5, 5, 5, 4, 5, 4]);
+                assert!(buckets.iter().all(|b| (b.mean - 10_000.0).abs() < 1e-9), "{buckets:?}");
+                // What is told as its last value is one that it can have.
+                assert!(buckets.iter().all(|b| b.last < 1 << 32), "{buckets:?}");
+            } else {
+                assert_eq!(buckets, [], "port {port}");
+            }
+            let raw = store.read(school.site, vec![id], DAY).await?;
+            assert_eq!(raw[0].samples[8].value, Some(300_000), "kept as it was read");
+        }
         upkeep(store, DAY.to_ms + 2 * HOUR_MS).await?;
     }
     Ok(())

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use domain::{
     id::{GroupId, SeriesId, SiteId, TargetId},
     metric::{self, Kind},
+    rate::Unit,
     sample::{Sample, Span},
 };
 use rusqlite::{Connection, OptionalExtension, params};
@@ -69,6 +70,11 @@ impl Facts {
     /// How its values behave; a metric of a newer version is taken for a gauge.
     pub(crate) fn kind(&self) -> Kind {
         metric::by_number(self.metric).map_or(Kind::Gauge, |metric| metric.kind)
+    }
+
+    /// What it counts, if in 32 bits.
+    pub(crate) fn narrow(&self) -> Option<Unit> {
+        metric::by_number(self.metric).and_then(metric::Metric::narrow)
     }
 }
 

@@ -34,6 +34,7 @@ laws!(
     layouts_follow_the_targets,
     mails_are_sent_in_order_and_once,
     no_rate_is_computed_over_a_restart_or_a_gap,
+    a_narrow_counter_wraps_where_its_line_allows_it,
     nothing_of_a_withdrawn_agent_is_taken,
     percentiles_are_of_nearest_rank,
     questions_do_not_see_where_samples_are_kept,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     metric::{self, Kind},
-    rate::{self, Break, MAX_GAP_PERIODS},
+    rate::{self, Break, Life, MAX_GAP_PERIODS, Narrow},
     rollup::{self, Roll, Rule},
     sample::{Sample, Span},
 };
@@ -33,6 +33,8 @@ pub(crate) struct Roller {
     restarts: BTreeMap<i64, Vec<Break>>,
     /// Discontinuities of an interface of a target.
     marks: BTreeMap<(i64, u32), Vec<Break>>,
+    /// Speeds of an interface of a target.
+    speeds: BTreeMap<(i64, u32), Vec<Sample>>,
 }
 
 impl Roller {
@@ -52,6 +54,7 @@ impl Roller {
             reach_ms,
             restarts: BTreeMap::new(),
             marks: BTreeMap::new(),
+            speeds: BTreeMap::new(),
         };
         let mut clocks: BTreeMap<i64, Facts> = BTreeMap::new();
         let counters = facts.iter().filter(|one| one.kind() == Kind::Counter);
@@ -68,11 +71,17 @@ impl Roller {
         let gathered = gather(conn, shelf, key, &ids, roller.span())?;
         for (clock, place) in clocks.values().zip(0..) {
             let samples = gathered.samples(place);
-            if clock.metric == metric::SYS_UP_TIME {
-                roller.restarts.insert(clock.target, rate::restarts(&samples));
-            } else {
-                let marks = rate::discontinuities(&samples);
-                roller.marks.insert((clock.target, clock.instance), marks);
+            let interface = (clock.target, clock.instance);
+            match clock.metric {
+                metric::SYS_UP_TIME => {
+                    roller.restarts.insert(clock.target, rate::restarts(&samples));
+                }
+                metric::IF_SPEED => {
+                    roller.speeds.insert(interface, samples);
+                }
+                _ => {
+                    roller.marks.insert(interface, rate::discontinuities(&samples));
+                }
             }
         }
         Ok(roller)
@@ -92,21 +101,25 @@ impl Roller {
         let rule = Rule { kind, step_ms: FINE_MS, period_ms: self.period_ms };
         let day = Span { from_ms: self.day_ms, to_ms: self.day_ms + DAY_MS };
         if kind != Kind::Counter {
-            return rollup::roll(samples, &[], rule, day);
+            return rollup::roll(samples, Life::default(), rule, day);
         }
         let restarts = self.restarts.get(&facts.target);
-        let marks = self.marks.get(&(facts.target, facts.instance));
+        let interface = (facts.target, facts.instance);
+        let marks = self.marks.get(&interface);
         let breaks =
             rate::merge_breaks(restarts.into_iter().chain(marks).flatten().copied().collect());
-        rollup::roll(samples, &breaks, rule, day)
+        let narrow = facts.narrow().map(|unit| Narrow {
+            unit,
+            speeds: self.speeds.get(&interface).map_or(&[], Vec::as_slice),
+        });
+        rollup::roll(samples, Life { breaks: &breaks, narrow }, rule, day)
     }
 
     /// What a series says across the edges at the start and at the end of the day: 0 for nothing,
     /// else a hash of the neighbouring readings. Sums of it over all series tell whether something
     /// came that changes the bucket on the other side.
     pub(crate) fn edges(&self, facts: &Facts, samples: &[Sample]) -> [u64; 2] {
-        let clock =
-            matches!(facts.metric, metric::SYS_UP_TIME | metric::IF_COUNTER_DISCONTINUITY_TIME);
+        let clock = CLOCKS.contains(&facts.metric);
         if facts.kind() != Kind::Counter && !clock {
             return [0; 2];
         }
@@ -135,19 +148,21 @@ impl Roller {
     }
 }
 
-/// The series that tell when the counters of an interface started anew.
+/// Metrics without which the growth of a counter is not known.
+const CLOCKS: [u32; 3] =
+    [metric::SYS_UP_TIME, metric::IF_SPEED, metric::IF_COUNTER_DISCONTINUITY_TIME];
+
+/// The series that tell when the counters of an interface started anew, and how fast they may grow.
 fn clocks_of(conn: &Connection, target: i64, instance: u32) -> Result<Vec<Facts>> {
     let fail = failed("read samples");
     let mut find = conn
         .prepare_cached(
             "SELECT id, target, metric, instance, coarse FROM series
-             WHERE target = ?1 AND ((metric = ?2 AND instance = 0) OR (metric = ?3 AND instance = ?4))",
+             WHERE target = ?1
+               AND ((metric = ?2 AND instance = 0) OR (metric IN (?3, ?4) AND instance = ?5))",
         )
         .map_err(&fail)?;
-    find.query_map(
-        params![target, metric::SYS_UP_TIME, metric::IF_COUNTER_DISCONTINUITY_TIME, instance],
-        Facts::from_row,
-    )
-    .and_then(Iterator::collect)
-    .map_err(&fail)
+    find.query_map(params![target, CLOCKS[0], CLOCKS[1], CLOCKS[2], instance], Facts::from_row)
+        .and_then(Iterator::collect)
+        .map_err(&fail)
 }

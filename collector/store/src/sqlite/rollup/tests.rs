@@ -1,5 +1,6 @@
 use domain::{
     percentile::class_of,
+    rate::Life,
     rollup::{self, Rule, fold},
     sample::{Sample, Span},
 };
@@ -29,7 +30,7 @@ fn any_rolls() -> impl Strategy<Value = (Kind, Vec<Roll>)> {
             .collect();
         let rule = Rule { kind, step_ms: FINE_MS, period_ms: 60_000 };
         let span = Span { from_ms: DAY, to_ms: DAY + DAY_MS };
-        (kind, rollup::roll(&samples, &[], rule, span))
+        (kind, rollup::roll(&samples, Life::default(), rule, span))
     })
 }
 
