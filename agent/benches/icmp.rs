@@ -65,7 +65,7 @@ async fn measure(targets: &[IpAddr], prefer: Type, count: u16) -> (Duration, &'s
         .map(|(target, metric)| Column { target, metric, instance: 0, label: String::new() })
         .collect();
     let kind = ProbeKind::Icmp {
-        targets: targets.to_vec(),
+        targets: targets.iter().map(|target| (*target).into()).collect(),
         count,
         spacing: Duration::from_millis(20),
         payload_bytes: 56,

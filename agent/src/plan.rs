@@ -1,8 +1,8 @@
 //! What to measure, as checked values: the collector's configuration once `wire` has read it.
 
-use std::{net::IpAddr, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-pub use proto::v1::Metric;
+pub use proto::{v1::Metric, zoned::Zoned};
 
 /// Everything this agent measures. Versions only grow.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub enum ProbeKind {
     /// Echo requests to each target.
     Icmp {
         /// Whom to ask.
-        targets: Vec<IpAddr>,
+        targets: Vec<Zoned>,
         /// Requests per target and round.
         count: u16,
         /// Between two requests to one target.

@@ -20,5 +20,8 @@ pub mod volumes;
 pub use clock::{boot_ns, boot_tag};
 pub use interfaces::{InterfaceOctets, interface_octets, is_internal_interface};
 pub use machine::{hostname, machine_text, os};
-pub use network::{RESOLV_CONF, default_gateways, first_resolver, has_route, is_own, resolvers};
+pub use network::{
+    RESOLV_CONF, default_gateways, first_resolver, has_route, interface_index, is_own, is_own_on,
+    resolvers,
+};
 pub use process::{cpu_time, process_count, resident_bytes};

@@ -4,12 +4,13 @@
 //! - [`v1`]: generated from `proto/vigie.proto`.
 //! - [`samples`]: the payload of a sample record, as kept in the spool and in the collector's head.
 //! - [`records`]: how a batch of records travels, delta-coded against what the stream sent before.
-//! - [`limits`]: every bound of the protocol, by name.
+//! - [`limits`]: every bound of the protocol, by name. [`zoned`]: addresses as texts.
 
 pub mod compress;
 pub mod limits;
 pub mod records;
 pub mod samples;
+pub mod zoned;
 
 /// Generated from `proto/vigie.proto`.
 #[allow(missing_docs, clippy::pedantic, unreachable_pub)]

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{clock::Clock, platform, probe::ladder, spool::SpoolHandle, wire};
+use crate::{clock::Clock, plan::Zoned, platform, probe::ladder, spool::SpoolHandle, wire};
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_mins(10);
@@ -85,17 +85,14 @@ pub async fn look(collector: &str, references: &[String]) -> v1::Surroundings {
             let seen = ladder::surroundings(reference, None).await;
             v1::Surroundings { collector: String::new(), ..seen }
         }
-        (None, None) => {
-            let text = |all: Vec<IpAddr>| all.iter().map(IpAddr::to_string).collect();
-            v1::Surroundings {
-                gateways: text(platform::default_gateways()),
-                resolvers: text(platform::resolvers()),
-                hops: Vec::new(),
-                hostname: platform::hostname(),
-                os: platform::os(),
-                collector: String::new(),
-            }
-        }
+        (None, None) => v1::Surroundings {
+            gateways: platform::default_gateways().iter().map(Zoned::to_string).collect(),
+            resolvers: platform::resolvers().iter().map(IpAddr::to_string).collect(),
+            hops: Vec::new(),
+            hostname: platform::hostname(),
+            os: platform::os(),
+            collector: String::new(),
+        },
     }
 }
 

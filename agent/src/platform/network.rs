@@ -2,9 +2,11 @@
 
 use std::{
     fs, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
     path::Path,
 };
+
+use proto::zoned::Zoned;
 
 /// Most gateways or resolvers that are reported.
 pub const MAX_NEIGHBOURS: usize = 8;
@@ -15,25 +17,31 @@ const RESOLVED_UPSTREAM: &str = "/run/systemd/resolve/resolv.conf";
 /// The stub's two addresses.
 const RESOLVED_STUB: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 53), Ipv4Addr::new(127, 0, 0, 54)];
 
-/// Default gateways, IPv4 before IPv6, cheapest route first. Link-local gateways are left out: an
-/// echo request to them needs an interface, which a target does not carry. A family whose table
-/// can not be read has none.
+/// Default gateways, IPv4 before IPv6, cheapest route first. A link-local gateway, with its
+/// interface, counts only where there is no other: most IPv6 routers have no other address, and
+/// where IPv4 has a gateway it is the same machine. A family whose table can not be read has none.
 #[must_use]
-pub fn default_gateways() -> Vec<IpAddr> {
+pub fn default_gateways() -> Vec<Zoned> {
     // The thread's own view: a process may hold threads of several network namespaces.
     let read = |name: &str| {
         fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default()
     };
-    let mut gateways: Vec<IpAddr> =
-        parse_ipv4_routes(&read("route")).into_iter().map(IpAddr::V4).collect();
-    gateways.extend(
-        parse_ipv6_routes(&read("ipv6_route"))
-            .into_iter()
-            .filter(|gateway| !gateway.is_unicast_link_local())
-            .map(IpAddr::V6),
-    );
+    gateways(&read("route"), &read("ipv6_route"))
+}
+
+fn gateways(ipv4_routes: &str, ipv6_routes: &str) -> Vec<Zoned> {
+    let (link_local, v6): (Vec<Zoned>, Vec<Zoned>) =
+        parse_ipv6_routes(ipv6_routes).into_iter().partition(|gateway| gateway.zone().is_some());
+    let v4 = parse_ipv4_routes(ipv4_routes).into_iter().map(|v4| IpAddr::V4(v4).into());
+    let mut gateways: Vec<Zoned> = v4.chain(v6).collect();
     gateways.truncate(MAX_NEIGHBOURS);
-    gateways
+    if gateways.is_empty() { link_local } else { gateways }
+}
+
+/// Number of the interface of this name in this network namespace; `None` when there is none.
+#[must_use]
+pub fn interface_index(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok()
 }
 
 /// Resolvers that this machine asks, in its order. Behind systemd-resolved's stub these are the
@@ -52,7 +60,7 @@ pub fn first_resolver(path: &Path) -> io::Result<Option<IpAddr>> {
 /// Whether the kernel has a route to `address`. Asked of the routing table; nothing is sent.
 #[must_use]
 pub fn has_route(address: IpAddr) -> bool {
-    source_towards(address).is_ok()
+    source_towards(address, 0).is_ok()
 }
 
 /// Whether `address` is one of this machine's: the kernel answers for its own addresses from
@@ -61,18 +69,29 @@ pub fn has_route(address: IpAddr) -> bool {
 /// # Errors
 /// When the kernel does not tell: it has no route, or this process no descriptor left.
 pub fn is_own(address: IpAddr) -> io::Result<bool> {
-    source_towards(address).map(|source| source == address)
+    source_towards(address, 0).map(|source| source == address)
+}
+
+/// As [`is_own`], for a link-local address on the interface of this number.
+///
+/// # Errors
+/// As [`is_own`].
+pub fn is_own_on(address: IpAddr, interface: u32) -> io::Result<bool> {
+    source_towards(address, interface).map(|source| source == address)
 }
 
 /// The address from which this machine would speak to `address`.
-fn source_towards(address: IpAddr) -> io::Result<IpAddr> {
-    let any: SocketAddr = match address {
-        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+fn source_towards(address: IpAddr, interface: u32) -> io::Result<IpAddr> {
+    // The port is arbitrary.
+    let (any, peer): (SocketAddr, SocketAddr) = match address {
+        IpAddr::V4(v4) => ((Ipv4Addr::UNSPECIFIED, 0).into(), (v4, 9).into()),
+        IpAddr::V6(v6) => {
+            ((Ipv6Addr::UNSPECIFIED, 0).into(), SocketAddrV6::new(v6, 9, 0, interface).into())
+        }
     };
-    // Connecting a datagram socket does the look-up only; the port is arbitrary.
+    // Connecting a datagram socket does the look-up only.
     let socket = UdpSocket::bind(any)?;
-    socket.connect((address, 9))?;
+    socket.connect(peer)?;
     Ok(socket.local_addr()?.ip())
 }
 
@@ -110,21 +129,31 @@ fn parse_ipv4_routes(text: &str) -> Vec<Ipv4Addr> {
     unique(found.into_iter().map(|(_, gateway)| gateway))
 }
 
-/// Gateways of the default routes in `/proc/net/ipv6_route`, lowest metric first, each once.
-fn parse_ipv6_routes(text: &str) -> Vec<Ipv6Addr> {
+/// Gateways of the default routes in `/proc/net/ipv6_route`, lowest metric first, each once; a
+/// link-local one with its interface.
+fn parse_ipv6_routes(text: &str) -> Vec<Zoned> {
     const UP_GATEWAY: u32 = 0x3;
-    let mut found: Vec<(u32, Ipv6Addr)> = text
+    let mut found: Vec<(u32, Zoned)> = text
         .lines()
         .filter_map(|line| {
             let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-            let [destination, prefix, _, _, gateway, metric, _, _, flags, _] = fields[..] else {
+            let [destination, prefix, _, _, gateway, metric, _, _, flags, interface] = fields[..]
+            else {
                 return None;
             };
             let gateway = Ipv6Addr::from_bits(u128::from_str_radix(gateway, 16).ok()?);
             let flags = u32::from_str_radix(flags, 16).ok()?;
+            let metric = u32::from_str_radix(metric, 16).ok()?;
             let is_default = u128::from_str_radix(destination, 16) == Ok(0) && prefix == "00";
-            (is_default && flags & UP_GATEWAY == UP_GATEWAY && !gateway.is_unspecified())
-                .then_some((u32::from_str_radix(metric, 16).ok()?, gateway))
+            if !is_default || flags & UP_GATEWAY != UP_GATEWAY || gateway.is_unspecified() {
+                return None;
+            }
+            let gateway = if gateway.is_unicast_link_local() {
+                Zoned::on(gateway.into(), interface)?
+            } else {
+                IpAddr::V6(gateway).into()
+            };
+            Some((metric, gateway))
         })
         .collect();
     found.sort_by_key(|(metric, _)| *metric);

@@ -7,7 +7,8 @@
 //!
 //! Always denied, listed or not: "this network", link-local (169.254.169.254 hands out a cloud
 //! machine's keys), multicast, broadcast and reserved addresses, and every IPv6 form that carries
-//! one of them. Loopback is denied unless the list names it by a network inside loopback itself;
+//! one of them; but an IPv6 link-local address that names its interface, as a router's does, may be
+//! sent echo requests. Loopback is denied unless the list names it by a network inside loopback itself;
 //! any other address of the agent's own machine is denied unless the list names that one address.
 //! URLs are asked on the ports of web servers only, and on those that the local list adds.
 //!
@@ -23,7 +24,7 @@ use std::{
 };
 
 use super::own::OwnAddresses;
-use crate::platform;
+use crate::{plan::Zoned, platform};
 
 /// Ports on which URLs are asked without further words.
 const HTTP_PORTS: [RangeInclusive<u16>; 3] = [80..=80, 443..=443, 8_000..=8_999];
@@ -50,7 +51,7 @@ pub enum Denied {
     /// An address of this machine, not named by the local list.
     #[error("this machine's own address is probed only where the local list names it")]
     Own,
-    /// 169.254.0.0/16, `fe80::/10`, or a cloud's metadata address.
+    /// 169.254.0.0/16, `fe80::/10` without its interface, or a cloud's metadata address.
     #[error("link-local and metadata addresses are never probed")]
     LinkLocal,
     /// 224.0.0.0/4 or `ff00::/8`.
@@ -96,6 +97,22 @@ impl AllowList {
         })
     }
 
+    /// As [`AllowList::permits`], for echo requests, which nobody takes for a command. A link-local
+    /// IPv6 address may be asked when it names its interface: most IPv6 routers have no other. The
+    /// local list, where there is one, must hold it, as `fe80::/10` does.
+    pub fn permits_echo(&self, target: &Zoned) -> Result<(), Denied> {
+        let Some(zone) = target.zone() else { return self.permits(target.ip) };
+        // Seldom, and not remembered: an address means another machine on each interface.
+        let is_own = || {
+            let index = platform::interface_index(zone);
+            index.is_some_and(|index| platform::is_own_on(target.ip, index).unwrap_or(false))
+        };
+        if !self.names_alone(target.ip) && is_own() {
+            return Err(Denied::Own);
+        }
+        self.listed(target.ip)
+    }
+
     fn judge(&self, address: IpAddr, is_own: impl Fn(IpAddr) -> bool) -> Result<(), Denied> {
         // A connection to `::ffff:a.b.c.d` is a connection to `a.b.c.d`.
         let address = address.to_canonical();
@@ -106,6 +123,10 @@ impl AllowList {
         if !address.is_loopback() && !self.names_alone(address) && is_own(address) {
             return Err(Denied::Own);
         }
+        self.listed(address)
+    }
+
+    fn listed(&self, address: IpAddr) -> Result<(), Denied> {
         match &self.networks {
             Some(networks) if !networks.iter().any(|network| network.contains(address)) => {
                 Err(Denied::NotListed)

@@ -31,7 +31,10 @@ use tokio::{
 use super::{
     BuildError, Changes, Outcome, Probe, ProbeError, Round, dial::exchange_outcome, env::Env,
 };
-use crate::plan::{Group, Metric};
+use crate::{
+    plan::{Group, Metric, Zoned},
+    platform,
+};
 
 /// Requests that leave in one go before their replies are looked for: a larger batch would delay the
 /// stamps of its last replies.
@@ -143,8 +146,9 @@ impl Pinger {
         slot
     }
 
-    async fn ping(&self, client: &Client, target: IpAddr, ask: Ask<'_>) -> Reply {
+    async fn ping(&self, client: &Client, target: IpAddr, scope: u32, ask: Ask<'_>) -> Reply {
         let mut pinger = client.pinger(target, self.identifier).await;
+        pinger.scope_id(scope);
         pinger.timeout(ask.timeout);
         for _ in 0..=MAX_RETRIES {
             let sequence = PingSequence(self.sequence.fetch_add(1, Ordering::Relaxed));
@@ -169,6 +173,12 @@ impl Pinger {
         }
         Reply::Lost
     }
+}
+
+/// Number of the interface that a target stands on, looked up each round since interfaces come and
+/// go: 0 where none is named, `None` while there is none of that name.
+fn scope(target: &Zoned) -> Option<u32> {
+    target.zone().map_or(Some(0), platform::interface_index)
 }
 
 #[derive(Clone, Copy)]
@@ -203,7 +213,7 @@ fn notice(packet: &IcmpPacket) -> Notice {
 pub struct IcmpProbe {
     env: Env,
     group: Group,
-    targets: Vec<IpAddr>,
+    targets: Vec<Zoned>,
     count: u16,
     spacing: Duration,
     payload: Vec<u8>,
@@ -214,7 +224,7 @@ impl IcmpProbe {
     /// `count` requests to each of `targets`, `spacing` apart, each round.
     pub fn new(
         group: &Group,
-        targets: &[IpAddr],
+        targets: &[Zoned],
         count: u16,
         spacing: Duration,
         payload_bytes: usize,
@@ -241,7 +251,7 @@ impl IcmpProbe {
             return Err(BuildError::Range { what, value, range: "0-1452" });
         }
         for target in targets {
-            if let Err(error) = env.allow.permits(*target) {
+            if let Err(error) = env.allow.permits_echo(target) {
                 tracing::warn!(%target, %error, "a target is not probed");
             }
         }
@@ -262,12 +272,14 @@ impl IcmpProbe {
         let pinger = &*self.env.pinger;
         let mut bursts: Vec<Burst> =
             self.targets.iter().map(|_| Burst::new(usize::from(self.count))).collect();
-        let askable: Vec<(usize, IpAddr, Client)> = self
+        let askable: Vec<(usize, IpAddr, u32, Client)> = self
             .targets
             .iter()
             .enumerate()
-            .filter(|(_, target)| self.env.allow.permits(**target).is_ok())
-            .filter_map(|(index, target)| Some((index, *target, pinger.client(*target)?)))
+            .filter(|(_, target)| self.env.allow.permits_echo(target).is_ok())
+            .filter_map(|(index, target)| {
+                Some((index, target.ip, scope(target)?, pinger.client(target.ip)?))
+            })
             .collect();
         let ask = Ask { timeout: self.group.timeout, payload: &self.payload };
         // Requests handed over, and those of them that left: a future does nothing before its turn.
@@ -293,12 +305,12 @@ impl IcmpProbe {
                         () = sleep_until(due), if room && has_slot => break,
                     }
                 }
-                for (index, target, client) in batch {
+                for (index, target, scope, client) in batch {
                     let (begun, turn) = (&begun, usize::from(turn));
                     pushed += 1;
                     in_flight.push(async move {
                         begun.fetch_add(1, Ordering::Relaxed);
-                        (*index, turn, pinger.ping(client, *target, ask).await)
+                        (*index, turn, pinger.ping(client, *target, *scope, ask).await)
                     });
                 }
                 // The requests leave, and the answers that are there are taken, before the next ones.

@@ -9,7 +9,10 @@ use std::{
 use futures_util::future::join_all;
 use surge_ping::{Client, ICMP, IcmpPacket, PingIdentifier, PingSequence, SurgeError};
 
-use crate::platform::{self, network_errors as errors};
+use crate::{
+    plan::Zoned,
+    platform::{self, network_errors as errors},
+};
 
 /// Routers beyond the gateway that are looked for.
 pub const MAX_HOPS: usize = 5;
@@ -47,10 +50,9 @@ pub async fn surroundings(collector: IpAddr, reference: Option<IpAddr>) -> proto
         Some(target) => hops_by_any(target).await,
         None => Vec::new(),
     };
-    let text = |addresses: Vec<IpAddr>| addresses.iter().map(IpAddr::to_string).collect();
     proto::v1::Surroundings {
-        gateways: text(platform::default_gateways()),
-        resolvers: text(platform::resolvers()),
+        gateways: platform::default_gateways().iter().map(Zoned::to_string).collect(),
+        resolvers: platform::resolvers().iter().map(IpAddr::to_string).collect(),
         hops,
         hostname: platform::hostname(),
         os: platform::os(),

@@ -209,7 +209,7 @@ fn a_round_ends_before_the_next_begins() {
         columns: Vec::new(),
     };
     let burst = |count| ProbeKind::Icmp {
-        targets: vec![IpAddr::from([10, 0, 0, 1]); 3],
+        targets: vec![IpAddr::from([10, 0, 0, 1]).into(); 3],
         count,
         spacing: Duration::from_millis(100),
         payload_bytes: 56,

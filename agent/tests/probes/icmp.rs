@@ -1,13 +1,13 @@
 //! Echo requests over loopback and through a router.
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use agent::{
-    plan::{Metric, ProbeKind},
+    plan::{Metric, ProbeKind, Zoned},
+    platform,
     probe::{Env, Outcome, allow::AllowList, icmp::Pinger},
 };
 use socket2::Type;
@@ -30,7 +30,7 @@ const METRICS: [Metric; 7] = [
 ];
 
 fn burst(targets: &[&str], count: u16, env: &Env, timeout: Duration) -> Subject {
-    let addresses: Vec<IpAddr> = targets.iter().map(|target| target.parse().unwrap()).collect();
+    let addresses: Vec<Zoned> = targets.iter().map(|target| target.parse().unwrap()).collect();
     let number = u16::try_from(addresses.len()).unwrap();
     let spacing = Duration::from_millis(10);
     let kind = ProbeKind::Icmp { targets: addresses, count, spacing, payload_bytes: 56 };
@@ -136,6 +136,60 @@ fn without_a_route_nothing_is_known_of_the_target() {
         }
         for target in [2, 3] {
             check(&round, target, Outcome::Ok, Some(0));
+        }
+    });
+}
+
+#[test]
+fn a_router_that_has_only_a_link_local_address_is_asked_on_its_interface() {
+    let path = path();
+    path.router.ip("addr add fe80::1/64 dev homeward");
+    path.agent.ip("addr add fe80::2/64 dev outward");
+    let other = Namespace::new();
+    path.agent.link("idle", &other, "far");
+    // As a router's advertisement would make it.
+    path.agent.ip("route add default via fe80::1 dev outward proto ra metric 1024");
+    path.agent.write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
+    for prefer in [Type::RAW, Type::DGRAM] {
+        path.agent.run(|| async move {
+            let gateways: Vec<String> =
+                platform::default_gateways().iter().map(Zoned::to_string).collect();
+            assert_eq!(gateways, ["fe80::1%outward"]);
+            // Nobody there; on another interface; on none; no such interface; this machine.
+            let targets = [
+                "fe80::1%outward",
+                "fe80::9%outward",
+                "fe80::1%idle",
+                "fe80::1",
+                "fe80::1%absent",
+                "fe80::2%outward",
+            ];
+            let env = sockets(prefer);
+            let mut subject = burst(&targets, 2, &env, Duration::from_millis(500));
+            let round = subject.round().await;
+            check(&round, 0, Outcome::Ok, Some(0));
+            for target in [1, 2] {
+                check(&round, target, Outcome::Timeout, Some(10_000));
+            }
+            for target in [3, 4, 5] {
+                check(&round, target, Outcome::NotAsked, None);
+            }
+            assert_eq!(env.pinger.socket_type("fe80::1".parse().unwrap()), Some(prefer));
+        });
+    }
+    // Where there is an IPv4 gateway, that one is the rung.
+    path.agent.ip("route add default via 10.0.1.1");
+    let gateways = path.agent.run(|| async { platform::default_gateways() });
+    assert_eq!(gateways, ["10.0.1.1".parse().unwrap()]);
+    // A local list that does not hold it keeps the agent from it, as from any other address.
+    path.agent.run(|| async {
+        for (networks, outcome) in
+            [(["10.0.0.0/8"], Outcome::NotAsked), (["fe80::/10"], Outcome::Ok)]
+        {
+            let mut env = env(&networks);
+            env.pinger = Arc::new(Pinger::new());
+            let mut subject = burst(&["fe80::1%outward"], 1, &env, Duration::from_millis(500));
+            subject.round().await.check(0, Metric::IcmpOutcome, outcome);
         }
     });
 }

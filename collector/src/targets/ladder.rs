@@ -7,6 +7,7 @@ use domain::{
     id::{SiteId, TargetId},
     target::{Method, Role, Target, TargetSpec},
 };
+use proto::zoned::Zoned;
 
 use crate::config::References;
 
@@ -31,7 +32,7 @@ const TYPE_A: u16 = 1;
 /// What an agent says that it sees around it: untrusted, reduced to addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
-    gateways: Vec<IpAddr>,
+    gateways: Vec<Zoned>,
     resolvers: Vec<String>,
     hops: Vec<(usize, IpAddr)>,
 }
@@ -43,8 +44,13 @@ impl Seen {
     pub fn new(gateways: &[String], resolvers: &[String], hops: &[String]) -> Self {
         let usable = |text: &String| text.parse::<IpAddr>().ok().filter(is_host);
         let mut seen = Self::default();
-        for gateway in gateways.iter().take(MAX_EACH).filter_map(usable) {
-            if !gateway.is_loopback() && !seen.gateways.contains(&gateway) {
+        // A link-local gateway says on which interface of the agent's it stands.
+        let router = |text: &String| {
+            let zoned = text.parse::<Zoned>().ok();
+            zoned.filter(|router| router.zone().is_some() || is_host(&router.ip))
+        };
+        for gateway in gateways.iter().take(MAX_EACH).filter_map(router) {
+            if !gateway.ip.is_loopback() && !seen.gateways.contains(&gateway) {
                 seen.gateways.push(gateway);
             }
         }
@@ -58,7 +64,8 @@ impl Seen {
         }
         for (at, hop) in hops.iter().take(MAX_EACH).enumerate() {
             let Some(hop) = usable(hop).filter(|hop| !hop.is_loopback()) else { continue };
-            let known = seen.gateways.contains(&hop) || seen.hops.iter().any(|(_, h)| *h == hop);
+            let known = seen.gateways.iter().any(|gateway| gateway.ip == hop)
+                || seen.hops.iter().any(|(_, h)| *h == hop);
             if !known {
                 seen.hops.push((at + 1, hop));
             }
@@ -270,6 +277,20 @@ mod tests {
             ]
         );
         assert_eq!(rungs[3].name, "opérateur, saut 4 (198.51.100.5)");
+    }
+
+    #[test]
+    fn a_link_local_gateway_is_a_rung_on_its_interface() {
+        let gateways =
+            ["fe80::1%eth0", "fe80::1", "fe80::1%eth0", "fe80::1%e\u{1b}", "192.0.2.1%e"];
+        let seen = Seen::new(&texts(&gateways), &[], &texts(&["fe80::1%eth0"]));
+        let rungs = rungs(&seen, &References::default(), "c:1");
+        let shown: Vec<_> = rungs.iter().map(|rung| (rung.role, rung.address.as_str())).collect();
+        assert_eq!(
+            shown,
+            [(Role::Host, ""), (Role::Gateway, "fe80::1%eth0"), (Role::Collector, "c:1")]
+        );
+        assert_eq!(rungs[1].name, "passerelle fe80::1%eth0");
     }
 
     #[test]

@@ -21,7 +21,7 @@ fn ipv4_default_gateways_come_cheapest_first_and_once() {
 }
 
 #[test]
-fn ipv6_default_gateways_come_cheapest_first() {
+fn ipv6_default_gateways_come_cheapest_first_and_link_local_ones_with_their_interface() {
     let zero = "0".repeat(32);
     let line = |destination: &str, prefix: &str, gateway: &str, metric: &str, flags: &str| {
         format!("{destination} {prefix} {zero} 00 {gateway} {metric} 1 0 {flags}     eth0\n")
@@ -34,15 +34,21 @@ fn ipv6_default_gateways_come_cheapest_first() {
         + &line("fd000000000000000000000000000000", "40", public, "00000001", "00000003");
     assert_eq!(
         parse_ipv6_routes(&text),
-        ["2001:db8::1", "fe80::1"].map(|address| address.parse::<Ipv6Addr>().unwrap())
+        ["2001:db8::1", "fe80::1%eth0"].map(|address| address.parse::<Zoned>().unwrap())
     );
+    // The IPv4 gateway stands for its own link-local address, and so does any other one.
+    let shown = |v4, v6| gateways(v4, v6).iter().map(Zoned::to_string).collect::<Vec<_>>();
+    let only_link_local = line(&zero, "00", link_local, "00000400", "00450003");
+    assert_eq!(shown(ROUTES, &only_link_local), ["10.0.1.1", "192.168.1.254"]);
+    assert_eq!(shown("", &text), ["2001:db8::1"]);
+    assert_eq!(shown("", &only_link_local), ["fe80::1%eth0"]);
 }
 
 #[test]
 fn mangled_route_tables_hold_no_gateway() {
     for text in ["", "Iface", "Iface\neth0", "Iface\neth0 zz zz zz 0 0 0 zz", "\u{0}\n\u{0}"] {
         assert_eq!(parse_ipv4_routes(text), [] as [Ipv4Addr; 0]);
-        assert_eq!(parse_ipv6_routes(text), [] as [Ipv6Addr; 0]);
+        assert_eq!(parse_ipv6_routes(text), [] as [Zoned; 0]);
     }
 }
 
