@@ -2,10 +2,14 @@
 //!
 //! This file is the judgement, on the boot clock and without any; [`runner`] does as it says.
 
+mod budget;
+mod line;
 pub mod runner;
+mod slots;
 
 use std::{collections::VecDeque, time::Duration};
 
+pub use budget::{Ask, Budget};
 use proto::v1::GapReason;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -54,6 +58,8 @@ pub struct Tick {
     pub skipped: u64,
     /// When the first of these should have started.
     pub skipped_from: u64,
+    /// When another is due and it is too late for this one.
+    pub late: u64,
     /// Whether the round confirms a change rather than keeping the period.
     pub confirms: bool,
 }
@@ -88,22 +94,24 @@ impl Timetable {
     pub fn take(&mut self, now: u64) -> Option<Tick> {
         if now >= self.next {
             let skipped = (now - self.next) / self.period;
-            let tick = Tick {
-                due: self.next + skipped * self.period,
-                skipped,
-                skipped_from: self.next,
-                confirms: false,
-            };
-            self.next = tick.due + self.period;
+            let (due, skipped_from) = (self.next + skipped * self.period, self.next);
+            self.next = due + self.period;
             self.confirm = self.confirm.filter(|(at, _)| *at > now);
-            return Some(tick);
+            return Some(Tick {
+                due,
+                skipped,
+                skipped_from,
+                late: self.next_due(),
+                confirms: false,
+            });
         }
         let (due, left) = self.confirm.filter(|(at, _)| *at <= now)?;
         self.confirm = None;
         if left > 1 {
             self.confirm = Some((now + ns(CONFIRM_AFTER), left - 1));
         }
-        Some(Tick { due, skipped: 0, skipped_from: due, confirms: left > 0 })
+        let late = self.next_due();
+        Some(Tick { due, skipped: 0, skipped_from: due, late, confirms: left > 0 })
     }
 
     /// A regular round that ended at `now` found a change: two more follow, unless a change was
@@ -159,40 +167,6 @@ pub fn packets(group: &Group) -> u64 {
             1 + group.columns.len() as u64 / u64::from((*max_repetitions).max(1))
         }
         ProbeKind::Host => 0,
-    }
-}
-
-/// Packets that may leave, on average. A round may go into debt, which the next ones wait out.
-#[derive(Debug, Clone)]
-pub struct Budget {
-    per_s: u64,
-    /// Thousandths of packets.
-    left: i64,
-    at: u64,
-}
-
-impl Budget {
-    /// A full budget of `per_s` packets a second, at `now`.
-    #[must_use]
-    pub fn new(per_s: u32, now: u64) -> Self {
-        Self { per_s: per_s.into(), left: i64::from(per_s) * 1000, at: now }
-    }
-
-    /// Takes `packets` at `now`, or says how long to wait before asking again.
-    pub fn take(&mut self, packets: u64, now: u64) -> Result<(), Duration> {
-        let gained = u128::from(now.saturating_sub(self.at)) * u128::from(self.per_s) / 1_000_000;
-        let full = i64::try_from(self.per_s * 1000).unwrap_or(i64::MAX);
-        if gained > 0 {
-            self.left =
-                self.left.saturating_add(i64::try_from(gained).unwrap_or(i64::MAX)).min(full);
-            self.at = now;
-        }
-        if self.left < 0 {
-            let wait_ms = self.left.unsigned_abs().div_ceil(self.per_s);
-            return Err(Duration::from_millis(wait_ms.max(1)));
-        }
-        self.left = self.left.saturating_sub(i64::try_from(packets * 1000).unwrap_or(i64::MAX));
-        Ok(())
     }
 }
 

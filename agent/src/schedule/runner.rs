@@ -1,10 +1,11 @@
 //! Runs the rounds: one task a group, so that one slow target never delays another.
 
+mod round;
+
 use std::{
     any::Any,
     collections::{HashMap, HashSet, VecDeque},
     error::Error,
-    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,19 +13,20 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt as _;
 use proto::v1::{Gap, GapReason, event::Event};
 use tokio::{
-    sync::Semaphore,
+    sync::watch,
     task::JoinHandle,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
-use super::{Budget, Missed, Stretch, Tick, Timetable, ns, packets, round_limit};
+use self::round::{Failure, place, round};
+
+use super::{Budget, Missed, Stretch, Tick, Timetable, line::Line, ns, slots::Slots};
 use crate::{
     clock::Clock,
-    metrics::{Cause, Kind, Metrics},
-    plan::{Group, Plan, ProbeKind},
+    metrics::{Cause, Metrics},
+    plan::{Group, Plan},
     platform::alarm::Alarm,
     probe::{BuildError, Probe, Round},
     spool::{NewRecord, worker::SpoolError},
@@ -65,7 +67,8 @@ pub struct Shared {
     pub sink: Sink,
     /// Wakes the groups by the boot clock; without it the runtime's timers do.
     alarm: Option<Alarm>,
-    devices: Semaphore,
+    collector: Option<(String, watch::Sender<u64>)>,
+    devices: Slots,
     budget: Mutex<Budget>,
     missed: Mutex<Missed>,
     untold: Mutex<Untold>,
@@ -96,7 +99,8 @@ impl Shared {
             agent_id,
             build,
             sink,
-            devices: Semaphore::new(snmp_devices),
+            collector: None,
+            devices: Slots::new(snmp_devices),
             budget,
             missed: Mutex::default(),
             untold: Mutex::default(),
@@ -112,15 +116,22 @@ impl Shared {
         self
     }
 
+    /// Counts in `answers` how often `collector` (`host:port`) answers again, as the rounds tell.
+    #[must_use]
+    pub fn telling_of(mut self, collector: String, answers: watch::Sender<u64>) -> Self {
+        self.collector = Some((collector, answers));
+        self
+    }
+
     fn miss(&self, cause: &'static str, stretch: Stretch) {
         self.metrics.rounds_missed.get_or_create(&Cause { cause }).inc_by(stretch.rounds);
         self.missed.lock().unwrap_or_else(PoisonError::into_inner).note(stretch);
     }
 
-    /// Takes the packets of a round, or says how long to wait.
-    fn take_packets(&self, group: &Group) -> Result<(), Duration> {
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        budget.take(packets(group), self.clock.boot_ns())
+    fn tell_back(&self) {
+        if let Some((_, answers)) = &self.collector {
+            answers.send_modify(|count| *count += 1);
+        }
     }
 
     fn keep(&self, record: NewRecord) -> Result<(), SpoolError> {
@@ -282,13 +293,6 @@ impl Runner {
     }
 }
 
-/// What a round came to, when it came to nothing.
-enum Failure {
-    Cancelled,
-    Panicked(Box<dyn Any + Send>),
-    Error(crate::probe::ProbeError),
-}
-
 /// A regular round that has begun: when its task is aborted it is declared all the same.
 struct InFlight<'a> {
     shared: &'a Shared,
@@ -317,6 +321,12 @@ async fn measure(shared: Arc<Shared>, group: Arc<Group>, mut probe: Box<dyn Prob
     let clock = Arc::clone(&shared.clock);
     let mut table = Timetable::new(&shared.agent_id, group.id, group.period, clock.boot_ns());
     let mut watch = SleepWatch::new(&*clock);
+    let mut line = shared.collector.as_ref().and_then(|(of, _)| Line::of(&group, of));
+    let mut is_slow = false;
+    let mut waiting = None;
+    if !shared.ever_allows(&group) {
+        tracing::warn!(group = group.id, "a round is of more packets than may leave: none is run");
+    }
     let mut panics = 0_u32;
     let mut last_error = None;
     loop {
@@ -334,7 +344,10 @@ async fn measure(shared: Arc<Shared>, group: Arc<Group>, mut probe: Box<dyn Prob
         // A confirmation is one more round; without it none is missing.
         let is_over = tick.confirms;
         let mut in_flight = InFlight { shared: &shared, group: &group, started, is_over };
-        let outcome = round(&shared, &group, &mut *probe, &tick).await;
+        let outcome = match place(&shared, &group, &tick, is_slow, &mut waiting).await {
+            Some(slot) => round(&shared, &group, &mut *probe, slot, &tick, &mut is_slow).await,
+            None => Err(Failure::Overdue),
+        };
         in_flight.is_over = true;
         drop(in_flight);
         let ended = clock.boot_ns();
@@ -344,11 +357,21 @@ async fn measure(shared: Arc<Shared>, group: Arc<Group>, mut probe: Box<dyn Prob
                 panics = 0;
                 last_error = None;
                 let changed = found.changed && !tick.confirms;
+                if line.as_mut().is_some_and(|line| line.is_back(&found.cells)) {
+                    shared.tell_back();
+                }
                 if keep(&shared, &group, found, tick.confirms).is_err() {
                     shared.miss("full", failed(GapReason::GapOverload));
                 }
                 if changed {
                     table.confirm(ended);
+                }
+                continue;
+            }
+            Err(Failure::Overdue) => {
+                // Without a confirmation none is missing.
+                if !tick.confirms {
+                    shared.miss("overload", failed(GapReason::GapOverload));
                 }
                 continue;
             }
@@ -438,44 +461,6 @@ impl SleepWatch {
         let before = std::mem::replace(self, Self::new(clock));
         let boot = Duration::from_nanos(self.boot.saturating_sub(before.boot));
         boot.saturating_sub(self.running - before.running) >= SUSPENDED
-    }
-}
-
-/// Runs one round, within what the group may use and not longer than it may.
-async fn round(
-    shared: &Shared,
-    group: &Group,
-    probe: &mut dyn Probe,
-    tick: &Tick,
-) -> Result<Round, Failure> {
-    let clock = &*shared.clock;
-    let _device = match group.probe {
-        // The semaphore is never closed; without it the round would run all the same.
-        ProbeKind::Snmp { .. } => shared.devices.acquire().await.ok(),
-        ProbeKind::Icmp { .. }
-        | ProbeKind::Tcp { .. }
-        | ProbeKind::Dns { .. }
-        | ProbeKind::Http { .. }
-        | ProbeKind::Host => None,
-    };
-    while let Err(wait) = shared.take_packets(group) {
-        sleep(wait).await;
-    }
-    if !tick.confirms {
-        let late = clock.boot_ns().saturating_sub(tick.due);
-        shared.metrics.lag(Duration::from_nanos(late));
-    }
-    let started = Instant::now();
-    let running = AssertUnwindSafe(timeout(round_limit(group), probe.round())).catch_unwind();
-    let outcome = running.await;
-    let kind = Kind::from(&group.probe);
-    let elapsed = started.elapsed().as_secs_f64();
-    shared.metrics.round_seconds.get_or_create(&kind).observe(elapsed);
-    match outcome {
-        Ok(Ok(Ok(round))) => Ok(round),
-        Ok(Ok(Err(error))) => Err(Failure::Error(error)),
-        Ok(Err(_elapsed)) => Err(Failure::Cancelled),
-        Err(panic) => Err(Failure::Panicked(panic)),
     }
 }
 

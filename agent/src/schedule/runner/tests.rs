@@ -5,7 +5,9 @@ use prost::Message as _;
 use proto::v1;
 
 use super::*;
-use crate::plan::{Column, Metric};
+use crate::plan::{Column, Metric, ProbeKind};
+
+mod devices;
 
 const S: u64 = 1_000_000_000;
 
@@ -31,6 +33,8 @@ impl Clock for TestClock {
 #[derive(Clone, Copy)]
 enum Act {
     Answer,
+    /// As [`Act::Answer`], with another outcome than 0.
+    Fail,
     Change,
     Find,
     Hang,
@@ -51,12 +55,13 @@ impl Probe for Scripted {
         match act {
             Act::Hang => std::future::pending().await,
             Act::Panic => panic!("as scripted\u{1b}[2J"),
-            Act::Answer | Act::Change | Act::Find => {}
+            Act::Answer | Act::Fail | Act::Change | Act::Find => {}
         }
         let changed = matches!(act, Act::Change);
         let found = Event::ClockStep(v1::ClockStep { step_ns: 7 });
         let events = if matches!(act, Act::Find) { vec![found] } else { Vec::new() };
-        Ok(Round { boot_ns, cells: vec![Some(0)], changed, events })
+        let outcome = i64::from(matches!(act, Act::Fail));
+        Ok(Round { boot_ns, cells: vec![Some(outcome)], changed, events })
     }
 }
 
@@ -95,6 +100,15 @@ impl Bench {
         act: impl Fn(u32, u32) -> Act + Send + Sync + 'static,
         refuse: impl Fn(&NewRecord) -> Option<SpoolError> + Send + Sync + 'static,
     ) -> Self {
+        Self::within(act, refuse, (64, 1_000))
+    }
+
+    /// As [`Self::refusing`], for so many devices and packets a second.
+    fn within(
+        act: impl Fn(u32, u32) -> Act + Send + Sync + 'static,
+        refuse: impl Fn(&NewRecord) -> Option<SpoolError> + Send + Sync + 'static,
+        limits: (usize, u32),
+    ) -> Self {
         let clock = Arc::new(TestClock { start: Instant::now(), asleep: AtomicU64::new(0) });
         let metrics = Arc::new(Metrics::new());
         let records = Arc::new(Mutex::new(Vec::new()));
@@ -117,7 +131,7 @@ impl Bench {
             Ok(())
         });
         let (shared_clock, shared_metrics) = (Arc::clone(&clock), Arc::clone(&metrics));
-        let shared = Shared::new(shared_clock, shared_metrics, [1; 16], (build, sink), (64, 1_000));
+        let shared = Shared::new(shared_clock, shared_metrics, [1; 16], (build, sink), limits);
         Self { clock, metrics, records, built, runner: Runner::new(shared) }
     }
 
@@ -394,4 +408,116 @@ async fn a_finding_that_no_spool_takes_does_not_stand_in_the_way() {
     assert_eq!(bench.metrics.events_dropped.get(), 1);
     let records = bench.records.lock().unwrap();
     assert_eq!(records.iter().filter(|record| record.kind == proto::KIND_EVENT).count(), 1);
+}
+
+/// Asks `targets` for `count` echoes each.
+fn echoes(id: u32, period_s: u64, targets: u8, count: u16) -> Group {
+    let targets =
+        (0..targets).map(|last| std::net::IpAddr::from([10, 0, 0, last]).into()).collect();
+    let spacing = Duration::from_millis(100);
+    let probe = ProbeKind::Icmp { targets, count, spacing, payload_bytes: 56 };
+    Group { probe, ..group(id, period_s) }
+}
+
+/// How late the rounds of a group were, at most, and how many there were, from the second on: the
+/// first comes soon, the others stand on the period's grid.
+fn lateness(bench: &Bench, id: u32, period_s: u64) -> (Duration, usize) {
+    let samples = bench.samples(id);
+    let late = samples.windows(2).skip(1).map(|two| {
+        let apart = two[1].boot_ns - two[0].boot_ns;
+        Duration::from_nanos(apart.abs_diff(period_s * S))
+    });
+    (late.max().unwrap_or_default(), samples.len())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_of_thousands_of_echoes_delays_no_ladder_and_declares_what_does_not_fit() {
+    let mut bench = Bench::within(|_, _| Act::Answer, |_| None, (64, 200));
+    // 2,000 echoes each 5 s are twice what may leave.
+    let heavy = echoes(1, 5, 200, 10);
+    bench.runner.apply(plan(1, vec![heavy, echoes(2, 10, 6, 5), echoes(3, 10, 1, 5)])).unwrap();
+    bench.pass(200).await;
+    for ladder in [2, 3] {
+        let (late, rounds) = lateness(&bench, ladder, 10);
+        assert!(late <= Duration::from_millis(2), "{late:?}");
+        assert!((19..=21).contains(&rounds), "{rounds}");
+    }
+    let gaps = bench.gaps();
+    assert!(gaps.iter().all(|gap| gap.group == 1 && gap.reason() == GapReason::GapOverload));
+    let missed: u64 = gaps.iter().map(|gap| gap.rounds).sum();
+    let run = bench.samples(1).len() as u64;
+    assert!((39..=41).contains(&(run + missed)), "{run} run, {missed} missed");
+    // 34,000 packets in 200 s are what the others leave.
+    assert!((15..=20).contains(&run), "{run} run, {missed} missed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_rounds_take_turns() {
+    let mut bench = Bench::within(|_, _| Act::Answer, |_| None, (64, 200));
+    bench.runner.apply(plan(1, (1..=4).map(|id| echoes(id, 5, 100, 10)).collect())).unwrap();
+    bench.pass(400).await;
+    // 80,000 packets for 320,000 that are wanted.
+    let runs: Vec<usize> = (1..=4).map(|id| bench.samples(id).len()).collect();
+    assert!((76..=84).contains(&runs.iter().sum::<usize>()), "{runs:?}");
+    assert!(runs.iter().all(|run| (10..=30).contains(run)), "{runs:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_beyond_all_measure_is_declared_and_not_run() {
+    let mut bench = Bench::within(|_, _| Act::Answer, |_| None, (64, 200));
+    bench.runner.apply(plan(1, vec![echoes(1, 10, 200, 100), echoes(2, 10, 1, 5)])).unwrap();
+    bench.pass(100).await;
+    assert_eq!(bench.samples(1).len(), 0);
+    assert!(bench.samples(2).len() >= 10);
+    let rounds: u64 = bench.gaps().iter().map(|gap| gap.rounds).sum();
+    assert!((10..=11).contains(&rounds), "{rounds}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rounds_tell_when_the_collector_answers_again() {
+    let mut bench = Bench::new(|_, n| if (3..6).contains(&n) { Act::Fail } else { Act::Answer });
+    let (answered, answers) = watch::channel(0);
+    let shared = Arc::get_mut(&mut bench.runner.shared).unwrap();
+    shared.collector = Some(("collecte.example.fr:7443".to_owned(), answered));
+    let mut rung = group(1, 10);
+    rung.probe = ProbeKind::Tcp { targets: vec!["collecte.example.fr:7443".to_owned()] };
+    rung.columns[0].metric = Metric::TcpOutcome;
+    bench.runner.apply(plan(1, vec![rung])).unwrap();
+    let told_at = |rounds: usize| {
+        let (bench, answers) = (&bench, &answers);
+        async move {
+            while bench.samples(1).len() < rounds {
+                sleep(Duration::from_millis(100)).await;
+            }
+            *answers.borrow()
+        }
+    };
+    assert_eq!(told_at(6).await, 0, "down is not news for the uplink");
+    assert_eq!(told_at(7).await, 1);
+    assert_eq!(told_at(12).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn devices_that_hang_take_turns_when_places_are_rare() {
+    let begun: Arc<[AtomicU32; 8]> = Arc::default();
+    let count = Arc::clone(&begun);
+    let act = move |id: u32, _| {
+        count[id as usize].fetch_add(1, Relaxed);
+        Act::Hang
+    };
+    let mut bench = Bench::within(act, |_| None, (2, 1_000));
+    let device = |id| {
+        let address = std::net::SocketAddr::from(([10, 0, 0, 1], 161));
+        let community = crate::plan::Secret("public".to_owned());
+        let probe = ProbeKind::Snmp { address, community, max_repetitions: 20 };
+        Group { probe, timeout: Duration::from_secs(2), ..group(id, 6) }
+    };
+    bench.runner.apply(plan(1, (0..8).map(device).collect())).unwrap();
+    bench.pass(2_400).await;
+    // One place for those that are slow, which each gives up after 5 s.
+    let begun: Vec<u32> = begun.iter().map(|count| count.load(Relaxed)).collect();
+    assert!((400..=500).contains(&begun.iter().sum::<u32>()), "{begun:?}");
+    assert!(begun.iter().all(|count| *count >= 50), "{begun:?}");
+    let rounds: u64 = bench.gaps().iter().map(|gap| gap.rounds).sum();
+    assert!((8 * 398..=8 * 401).contains(&rounds), "{rounds}");
 }
