@@ -71,7 +71,9 @@ pub async fn run(
     let collector =
         config.collector.clone().unwrap_or_else(|| credentials.enrolment.collector.clone());
 
-    let runner = Runner::new(shared(&config, &clock, &metrics, &spool, agent_id));
+    let (answered, answers) = watch::channel(0);
+    let shared = shared(&config, &clock, &metrics, &spool, agent_id);
+    let runner = Runner::new(shared.telling_of(collector.clone(), answered));
     let (state_tx, plan_state) = watch::channel(PlanState::default());
     let (plans, offers) = mpsc::channel(PLAN_QUEUE);
     let store = PlanStore::new(&config.data_dir);
@@ -97,6 +99,7 @@ pub async fn run(
         plans,
         plan_state,
         surroundings,
+        answers,
         reconnect: config.limits.reconnect,
         upload_bytes_per_s: config.limits.upload_bytes_per_s,
     };

@@ -20,7 +20,7 @@ use proto::v1::{self, enrolment_client::EnrolmentClient, event::Event};
 use ring::digest;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +75,8 @@ pub struct Uplink {
     pub plan_state: watch::Receiver<PlanState>,
     /// Tells what is around; `None` before the first look.
     pub surroundings: watch::Receiver<Option<v1::Surroundings>>,
+    /// Counts how often the collector answered the agent's own rounds again.
+    pub answers: watch::Receiver<u64>,
     /// Longest first wait before another attempt.
     pub reconnect: Duration,
     /// Upload cap.
@@ -115,7 +117,9 @@ impl Uplink {
             _ = timeout(FIRST_LOOK, surroundings.wait_for(Option::is_some)) => {}
         }
         let mut retry = Retry::new(self.reconnect);
+        let mut answers = self.answers.clone();
         while !stop.is_cancelled() {
+            answers.mark_unchanged();
             let ended = self.attempt(&mut lasting, &stop).await;
             self.metrics.connected.set(0);
             self.metrics.in_flight_bytes.set(0);
@@ -125,7 +129,7 @@ impl Uplink {
             let wait = retry.wait(ended, rand::random());
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = sleep(wait) => {}
+                () = retry::pause(wait, ended, &mut answers, rand::random()) => {}
             }
         }
     }

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
 /// Longest ordinary wait, in first waits; and [`MAX_WAIT`] at most.
 const MAX_FACTOR: u32 = 300;
 /// Longest ordinary wait.
@@ -12,6 +17,10 @@ const MAX_ASKED: Duration = Duration::from_mins(10);
 const REFUSED_FACTOR: u32 = 60;
 /// A session that lived this long was a good one: the next failure is the first again.
 const GOOD_SESSION: Duration = Duration::from_secs(30);
+
+/// Once the collector answers again, the wait ends within this: not at once, since a whole region
+/// may have its line back in the same second.
+const SPREAD_WHEN_BACK: Duration = Duration::from_secs(5);
 
 /// How a session, or the attempt at one, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +83,30 @@ impl Retry {
     }
 }
 
+/// Waits for `wait` after a session that `ended` so, or less when `answers` counts that the collector
+/// answers again: since the attempt began, which marked the count as seen, or meanwhile. A wait that
+/// the collector ordered is kept. `draw` is uniform in 0..1.
+pub async fn pause(wait: Duration, ended: Ended, answers: &mut watch::Receiver<u64>, draw: f64) {
+    let until = Instant::now() + wait;
+    let answer = async {
+        // Nobody tells any more when the rounds have ended; then the wait is as long as it is.
+        if !matches!(ended, Ended::Failed(_)) || answers.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = sleep_until(until) => {}
+        () = answer => {
+            let soon = Instant::now() + SPREAD_WHEN_BACK.mul_f64(draw.clamp(0.0, 1.0));
+            sleep_until(soon.min(until)).await;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
@@ -115,5 +146,64 @@ mod tests {
         let mut retry = Retry::new(S);
         assert_eq!(retry.wait(Ended::Refused, 0.0), 60 * S);
         assert_eq!(retry.wait(Ended::Refused, 1.0), 120 * S);
+    }
+
+    const FAILED: Ended = Ended::Failed(Duration::ZERO);
+
+    /// How long the pause after `ended` is when the collector answers again at `at`.
+    async fn paused(wait: Duration, ended: Ended, at: Duration, draw: f64) -> Duration {
+        let (answers, mut seen) = watch::channel(0);
+        let began = Instant::now();
+        let tell = async {
+            sleep(at).await;
+            answers.send_modify(|count| *count += 1);
+            // The other side lives on.
+            sleep(wait).await;
+        };
+        let mut took = Duration::ZERO;
+        tokio::join!(tell, async {
+            pause(wait, ended, &mut seen, draw).await;
+            took = began.elapsed();
+        });
+        took
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_is_back_ends_the_pause_within_five_seconds() {
+        assert_eq!(paused(300 * S, FAILED, 20 * S, 0.0).await, 20 * S);
+        assert_eq!(paused(300 * S, FAILED, 20 * S, 0.5).await, 20 * S + S * 5 / 2);
+        assert_eq!(paused(300 * S, FAILED, 20 * S, 1.0).await, 25 * S);
+        assert_eq!(paused(21 * S, FAILED, 20 * S, 1.0).await, 21 * S, "it is never longer");
+        assert_eq!(paused(10 * S, FAILED, 20 * S, 0.0).await, 10 * S);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_came_back_during_the_attempt_counts() {
+        let (answers, mut seen) = watch::channel(0);
+        answers.send_modify(|count| *count += 1);
+        let began = Instant::now();
+        pause(300 * S, FAILED, &mut seen, 1.0).await;
+        assert_eq!(began.elapsed(), 5 * S);
+        // And once only: an attempt that fails again waits its turn.
+        let began = Instant::now();
+        pause(300 * S, FAILED, &mut seen, 1.0).await;
+        assert_eq!(began.elapsed(), 300 * S);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_the_collector_ordered_is_kept() {
+        let away = Ended::Away { min: 60 * S, spread: S };
+        for ended in [away, Ended::Refused, Ended::Renew] {
+            assert_eq!(paused(60 * S, ended, S, 0.0).await, 60 * S);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_rounds_the_pause_is_as_long_as_it_is() {
+        let (answers, mut seen) = watch::channel(0);
+        drop(answers);
+        let began = Instant::now();
+        pause(30 * S, FAILED, &mut seen, 0.0).await;
+        assert_eq!(began.elapsed(), 30 * S);
     }
 }

@@ -68,6 +68,7 @@ struct Line {
     metrics: Arc<Metrics>,
     offers: mpsc::Receiver<v1::Config>,
     state: watch::Sender<PlanState>,
+    answered: watch::Sender<u64>,
     _surroundings: watch::Sender<Option<v1::Surroundings>>,
     stop: CancellationToken,
     uplink: Option<Uplink>,
@@ -94,6 +95,7 @@ impl Line {
         let metrics = Arc::new(Metrics::new());
         let (plans, offers) = mpsc::channel(2);
         let (state, plan_state) = watch::channel(PlanState::default());
+        let (answered, answers) = watch::channel(0);
         let (around, surroundings) = watch::channel(Some(v1::Surroundings::default()));
         let uplink = Uplink {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -105,6 +107,7 @@ impl Line {
             plans,
             plan_state,
             surroundings,
+            answers,
             reconnect: Duration::from_millis(50),
             upload_bytes_per_s: None,
         };
@@ -116,6 +119,7 @@ impl Line {
             metrics,
             offers,
             state,
+            answered,
             _surroundings: around,
             stop: CancellationToken::new(),
             uplink: Some(uplink),
@@ -650,4 +654,23 @@ async fn an_agent_that_is_not_enrolled_says_so() {
     let stop = CancellationToken::new();
     let error = app::run(config, clock, stop, Extra::default()).await.unwrap_err();
     assert!(format!("{error:#}").contains("not enrolled"), "{error:#}");
+}
+
+#[tokio::test]
+async fn a_collector_that_answers_the_rounds_again_is_connected_to_within_seconds() {
+    let mut collector = Collector::start().await;
+    let mut line = Line::new(&collector);
+    // A pause that would outlast the test.
+    line.uplink.as_mut().unwrap().reconnect = Duration::from_mins(5);
+    line.connect();
+    drop(collector.begin(PLENTY).await);
+    soon(async {
+        while line.metrics.session_failures.get() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    line.answered.send_modify(|count| *count += 1);
+    let (_session, _hello) = collector.begin(PLENTY).await;
+    line.stop().await;
 }
