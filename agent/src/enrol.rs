@@ -208,8 +208,12 @@ pub async fn enrol(
         .map_err(|status| EnrolError::Refused(Box::new(status)))?
         .into_inner();
     // Before the identity, whose presence says that enrolment is complete.
-    if let Some(config) = &reply.config {
-        PlanStore::new(dir).keep(config)?;
+    let plans = PlanStore::new(dir);
+    match &reply.config {
+        Some(config) => plans.keep(config)?,
+        // Too large for the answer: the session brings it. A plan of a former identity, perhaps of
+        // another school, must not stand in for it.
+        None => plans.forget()?,
     }
     let identity = keyring.enrolled(&key, &reply, collector)?;
     let credentials = keyring.load()?;

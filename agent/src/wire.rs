@@ -18,14 +18,8 @@ use crate::{
     spool::{LaneStatus, NewRecord, StoredRecord},
 };
 
-/// Most poll groups of one agent.
-pub const MAX_GROUPS: usize = 1_000;
-/// Most series of one agent.
-pub const MAX_SERIES: usize = 50_000;
 /// Most targets of one group.
 pub const MAX_TARGETS: usize = 1_000;
-/// Most reference addresses.
-pub const MAX_REFERENCES: usize = 16;
 /// Shortest period of a group, in milliseconds.
 pub const MIN_PERIOD_MS: u32 = 1_000;
 /// Longest period of a group, in milliseconds.
@@ -120,9 +114,10 @@ pub enum GroupError {
 /// Checks a configuration.
 pub fn plan(config: &v1::Config) -> Result<Plan, PlanError> {
     at_most("bytes", config.encoded_len(), limits::MAX_CONFIG_BYTES)?;
-    at_most("groups", config.groups.len(), MAX_GROUPS)?;
-    at_most("references", config.references.len(), MAX_REFERENCES)?;
-    at_most("series", config.groups.iter().map(|group| group.columns.len()).sum(), MAX_SERIES)?;
+    at_most("groups", config.groups.len(), limits::MAX_GROUPS)?;
+    at_most("references", config.references.len(), limits::MAX_REFERENCES)?;
+    let series = config.groups.iter().map(|group| group.columns.len()).sum();
+    at_most("series", series, limits::MAX_SERIES)?;
     let mut ids = BTreeSet::new();
     let mut groups = Vec::with_capacity(config.groups.len());
     for raw in &config.groups {

@@ -25,7 +25,7 @@ pub const MAX_FILE_BYTES: u64 = 1 << 20;
 pub const TLS_NAME: &str = "collector.vigie.internal";
 /// Most reference resolvers, and most reference addresses and pages together: external probing stays
 /// modest, and agents refuse more.
-pub const MAX_REFERENCES: usize = 16;
+pub const MAX_REFERENCES: usize = proto::limits::MAX_REFERENCES;
 /// Most alert thresholds.
 pub const MAX_THRESHOLDS: usize = 64;
 

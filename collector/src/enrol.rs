@@ -7,8 +7,9 @@ use std::{sync::Arc, time::Duration};
 
 use domain::{agent::AgentStatus, id::AgentId};
 use jiff::Timestamp;
+use prost::Message as _;
 use proto::{
-    limits::{MAX_CONFIG_BYTES, MAX_MESSAGE_BYTES},
+    limits::MAX_MESSAGE_BYTES,
     v1::{
         self,
         enrolment_server::{Enrolment, EnrolmentServer},
@@ -84,7 +85,7 @@ impl Registrar {
         // The largest request is a certificate, a signing request and some surroundings.
         EnrolmentServer::new(registrar)
             .max_decoding_message_size(64 << 10)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES + MAX_CONFIG_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     fn refuse(&self, reason: &'static str) {
@@ -145,8 +146,17 @@ impl Registrar {
             reply.site_name = site.facts.name;
         }
         let (version, groups) = context.store.groups(site).await?;
-        reply.config = Some(wire::config(version, &groups, &context.config.references));
+        include(reply, wire::config(version, &groups, &context.config.references));
         Ok(())
+    }
+}
+
+/// Puts the configuration into the answer if agents take a message of that size; the first session
+/// brings one that is larger.
+fn include(reply: &mut v1::EnrolReply, config: v1::Config) {
+    reply.config = Some(config);
+    if reply.encoded_len() > MAX_MESSAGE_BYTES {
+        reply.config = None;
     }
 }
 
@@ -261,5 +271,28 @@ impl Enrolment for Registrar {
             "a certificate was renewed"
         );
         Ok(Response::new(reply))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_that_fits_is_in_the_answer_and_a_larger_one_is_not() {
+        let config = |bytes: usize| v1::Config {
+            references: vec!["x".repeat(bytes)],
+            ..v1::Config::default()
+        };
+        let answer = |bytes: usize| {
+            let mut reply = v1::EnrolReply { agent_id: vec![1; 16], ..v1::EnrolReply::default() };
+            include(&mut reply, config(bytes));
+            reply
+        };
+        let around = answer(MAX_MESSAGE_BYTES - 100).encoded_len() - (MAX_MESSAGE_BYTES - 100);
+        let largest = MAX_MESSAGE_BYTES - around;
+        assert_eq!(answer(largest).encoded_len(), MAX_MESSAGE_BYTES);
+        assert_eq!(answer(largest).config, Some(config(largest)));
+        assert_eq!(answer(largest + 1).config, None);
     }
 }

@@ -18,7 +18,10 @@ use domain::{
 use store::{NewSeries, NewSeriesSpec, Store, StoreError};
 use tokio::sync;
 
-use crate::config::References;
+use crate::{
+    config::References,
+    wire::{self, PlanSize},
+};
 
 mod configs;
 mod ladder;
@@ -31,7 +34,15 @@ pub use series::{HostParts, MAX_INTERFACES, MAX_PARTS, Port, default_series};
 /// Active targets of a site: 500 devices, each asked in three ways.
 pub const MAX_TARGETS: usize = 1_500;
 /// Series of a site.
-pub const MAX_SERIES: usize = 50_000;
+pub const MAX_SERIES: usize = proto::limits::MAX_SERIES;
+/// Room in a plan that is kept for the ladder, whose rungs come by themselves.
+const RESERVE: PlanSize = PlanSize { bytes: 64 << 10, groups: 64, series: 1_000 };
+/// Most that operators' targets and inventories may make of a plan.
+const MOST: PlanSize = PlanSize {
+    bytes: PlanSize::MOST.bytes - RESERVE.bytes,
+    groups: PlanSize::MOST.groups - RESERVE.groups,
+    series: PlanSize::MOST.series - RESERVE.series,
+};
 /// Sites whose last ladder is remembered.
 const MAX_REMEMBERED: usize = 20_000;
 
@@ -41,6 +52,19 @@ pub enum TargetError {
     /// The site has as many as it may.
     #[error("the site has its {0} {1} already")]
     Full(usize, &'static str),
+    /// The agent could not be told to measure all that.
+    #[error(
+        "the plan of the site's agent would have {count} {what}, {most} at most: withdraw targets, \
+         or shorten URLs"
+    )]
+    Plan {
+        /// Bytes, groups or series.
+        what: &'static str,
+        /// How many there would be.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -92,17 +116,23 @@ impl Targets {
     /// shape was checked by whoever heard the operator.
     ///
     /// # Errors
-    /// [`TargetError::Full`].
+    /// [`TargetError::Full`], [`TargetError::Plan`].
     pub async fn add(&self, spec: TargetSpec) -> Result<Target, TargetError> {
         let site = spec.site;
         let desk = self.desk(site);
         let _alone = desk.lock().await;
         let known = self.store.targets(Some(site)).await?;
-        let active = known.iter().filter(|target| target.active).count();
-        if active >= MAX_TARGETS {
-            return Err(TargetError::Full(MAX_TARGETS, "targets"));
-        }
         let series = default_series(&spec.method, &spec.address);
+        let same = known.iter().find(|target| {
+            target.spec.method == spec.method && target.spec.address == spec.address
+        });
+        if !same.is_some_and(|same| same.active) {
+            let active = known.iter().filter(|target| target.active).count();
+            if active >= MAX_TARGETS {
+                return Err(TargetError::Full(MAX_TARGETS, "targets"));
+            }
+            self.check_room(&spec, &series, same.map(|same| same.id)).await?;
+        }
         let target = self.store.upsert_target(spec, series).await?;
         self.configs.changed(site);
         Ok(target)
@@ -234,6 +264,44 @@ impl Targets {
         self.add_series(site, host.id, known.len(), wanted).await
     }
 
+    /// Whether the plan of the site has room for one more target, which may be one that comes back
+    /// with the series that it had.
+    async fn check_room(
+        &self,
+        spec: &TargetSpec,
+        series: &[NewSeriesSpec],
+        back: Option<TargetId>,
+    ) -> Result<(), TargetError> {
+        let mut columns: Vec<(u32, u32, String)> = Vec::new();
+        if let Some(back) = back {
+            let had = self.store.series(Some(spec.site)).await?;
+            let had = had.into_iter().filter(|series| series.target == back);
+            columns.extend(had.map(|series| (series.metric, series.instance, series.label)));
+        }
+        for new in series {
+            if !columns.iter().any(|known| (known.0, known.1) == (new.metric, new.instance)) {
+                columns.push((new.metric, new.instance, new.label.clone()));
+            }
+        }
+        let columns = columns.iter().map(|(m, i, label)| (*m, *i, label.as_str()));
+        let size = self.plan_size(spec.site).await?.and(wire::target_size(spec, columns));
+        for (what, count, most) in [
+            ("bytes", size.bytes, MOST.bytes),
+            ("groups", size.groups, MOST.groups),
+            ("series", size.series, MOST.series),
+        ] {
+            if count > most {
+                return Err(TargetError::Plan { what, count, most });
+            }
+        }
+        Ok(())
+    }
+
+    async fn plan_size(&self, site: SiteId) -> Result<PlanSize, StoreError> {
+        let (_, groups) = self.store.groups(site).await?;
+        Ok(wire::plan_size(&groups, &self.references))
+    }
+
     async fn target_of(
         &self,
         site: SiteId,
@@ -253,15 +321,25 @@ impl Targets {
         known: usize,
         mut wanted: Vec<NewSeriesSpec>,
     ) -> Result<bool, TargetError> {
-        let room = MAX_SERIES.saturating_sub(known);
-        if wanted.len() > room {
+        if wanted.is_empty() {
+            return Ok(false);
+        }
+        let plan = self.plan_size(site).await?;
+        let room = MAX_SERIES.saturating_sub(known).min(MOST.series.saturating_sub(plan.series));
+        let mut bytes = plan.bytes;
+        let fitting = wanted.iter().take(room).take_while(|new| {
+            bytes += wire::column_bytes(new.metric, new.instance, &new.label);
+            bytes <= MOST.bytes
+        });
+        let fitting = fitting.count();
+        if fitting < wanted.len() {
             tracing::warn!(
                 site = site.0,
                 target = target.0,
-                refused = wanted.len() - room,
-                "the site has as many series as it may"
+                refused = wanted.len() - fitting,
+                "the plan of the site has as many series as it may"
             );
-            wanted.truncate(room);
+            wanted.truncate(fitting);
         }
         if wanted.is_empty() {
             return Ok(false);

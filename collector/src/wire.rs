@@ -1,7 +1,11 @@
 //! Between the domain and the wire contract.
 
-use domain::target::{Group, Method, Series};
-use proto::{samples, v1};
+use domain::{
+    id::{GroupId, Layout, TargetId},
+    target::{Group, Method, Series, Target, TargetSpec},
+};
+use prost::Message as _;
+use proto::{limits, samples, v1};
 use store::{LaneProgress, Rounds, SeqRange};
 
 use crate::{
@@ -41,6 +45,89 @@ pub fn config(version: u64, groups: &[Group], references: &References) -> v1::Co
     let references =
         references.icmp.iter().map(ToString::to_string).chain(references.http.iter().cloned());
     v1::Config { version, groups: groups.collect(), references: references.collect() }
+}
+
+/// What a configuration takes of its bounds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PlanSize {
+    /// Encoded.
+    pub bytes: usize,
+    /// Poll groups.
+    pub groups: usize,
+    /// Columns of all groups.
+    pub series: usize,
+}
+
+impl PlanSize {
+    /// The most that agents take.
+    pub const MOST: Self = Self {
+        bytes: limits::MAX_CONFIG_BYTES,
+        groups: limits::MAX_GROUPS,
+        series: limits::MAX_SERIES,
+    };
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes + other.bytes,
+            groups: self.groups + other.groups,
+            series: self.series + other.series,
+        }
+    }
+}
+
+/// Size of the configuration of a site's agent, whatever its version.
+#[must_use]
+pub fn plan_size(groups: &[Group], references: &References) -> PlanSize {
+    let config = config(u64::MAX, groups, references);
+    PlanSize {
+        bytes: config.encoded_len(),
+        groups: config.groups.len(),
+        series: config.groups.iter().map(|group| group.columns.len()).sum(),
+    }
+}
+
+/// Most that a new target, with series of these metrics, instances and labels, adds to a
+/// configuration: a group of its own.
+#[must_use]
+pub fn target_size<'a>(
+    spec: &TargetSpec,
+    series: impl IntoIterator<Item = (u32, u32, &'a str)>,
+) -> PlanSize {
+    let target =
+        Target { id: TargetId(0), group: GroupId(u32::MAX), spec: spec.clone(), active: true };
+    let alone = Group {
+        id: GroupId(u32::MAX),
+        site: spec.site,
+        layout: Layout(u32::MAX),
+        period_s: spec.period_s,
+        targets: vec![target],
+        columns: Vec::new(),
+    };
+    let series: Vec<usize> = series
+        .into_iter()
+        .map(|(metric, instance, label)| column_bytes(metric, instance, label))
+        .collect();
+    let bytes = group(&alone).encoded_len() + series.iter().sum::<usize>();
+    PlanSize { bytes: framed(bytes), groups: 1, series: series.len() }
+}
+
+/// Most bytes that a column adds to a configuration.
+#[must_use]
+pub fn column_bytes(metric: u32, instance: u32, label: &str) -> usize {
+    let column = v1::Column {
+        target: u32::from(u16::MAX),
+        metric: i32::try_from(metric).unwrap_or(0),
+        instance,
+        label: label.to_owned(),
+    };
+    framed(column.encoded_len())
+}
+
+/// With its field's tag and length.
+fn framed(bytes: usize) -> usize {
+    1 + prost::length_delimiter_len(bytes) + bytes
 }
 
 fn group(group: &Group) -> v1::Group {
@@ -214,8 +301,8 @@ pub fn gap_reason(reason: v1::GapReason) -> &'static str {
 #[cfg(test)]
 mod tests {
     use domain::{
-        id::{GroupId, Layout, SeriesId, SiteId, TargetId},
-        target::{Detail, Role, Target, TargetSpec},
+        id::{SeriesId, SiteId},
+        target::{Detail, Role},
     };
 
     use super::*;

@@ -77,6 +77,8 @@ codes! {
     Email = "email",
     /// As many as there may be.
     Full = "full",
+    /// More than an agent can be told to measure.
+    PlanSize = "plan-size",
     /// A parent that is no target of the site.
     Parent = "parent",
     /// A member that the method has not.

@@ -26,5 +26,11 @@ pub const MAX_STREAM_COLUMNS: usize = 100_000;
 pub const MAX_HELLO_BYTES: usize = 64 << 10;
 /// Largest configuration document, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 1 << 20;
+/// Most poll groups in one configuration.
+pub const MAX_GROUPS: usize = 1_000;
+/// Most columns of all groups of one configuration.
+pub const MAX_SERIES: usize = 50_000;
+/// Most reference addresses in one configuration.
+pub const MAX_REFERENCES: usize = 16;
 /// Largest certificate signing request, in bytes.
 pub const MAX_CSR_BYTES: usize = 8 << 10;

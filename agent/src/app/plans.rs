@@ -95,6 +95,13 @@ impl PlanStore {
             .map_err(|source| PlanStoreError::File { path: self.good.clone(), source })
     }
 
+    /// Drops every plan.
+    pub fn forget(&self) -> Result<(), PlanStoreError> {
+        self.forget_next()?;
+        files::remove(&self.good)
+            .map_err(|source| PlanStoreError::File { path: self.good.clone(), source })
+    }
+
     /// Drops the plan on probation.
     pub fn forget_next(&self) -> Result<(), PlanStoreError> {
         files::remove(&self.next)
@@ -172,6 +179,16 @@ mod tests {
         let kept = store.load().unwrap();
         assert_eq!((kept.next, kept.given_up), (None, Some(2)));
         assert_eq!(store.load().unwrap(), Kept { good: Some(config(1)), ..Kept::default() });
+    }
+
+    #[test]
+    fn nothing_is_left_of_plans_that_are_forgotten() {
+        let (_dir, store) = store();
+        store.forget().unwrap();
+        store.keep(&config(1)).unwrap();
+        store.try_out(&config(2)).unwrap();
+        store.forget().unwrap();
+        assert_eq!(store.load().unwrap(), Kept::default());
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn numbers_of_things_are_bounded() {
     assert!(plan(&config(vec![icmp(MAX_TARGETS)])).is_ok());
     assert!(plan(&config(vec![icmp(MAX_TARGETS + 1)])).is_err());
     let groups = |n: u32| (1..=n).map(|id| v1::Group { id, ..icmp(1) }).collect::<Vec<_>>();
-    let most = u32::try_from(MAX_GROUPS).unwrap();
+    let most = u32::try_from(limits::MAX_GROUPS).unwrap();
     assert!(plan(&config(groups(most))).is_ok());
     assert_eq!(
         plan(&config(groups(most + 1))).unwrap_err().to_string(),

@@ -260,6 +260,12 @@ impl From<TargetError> for Problem {
                 let wrong = Wrong::new(Code::Full, error.to_string()).found(what).expected(max);
                 Self::Invalid(vec![Fault::whole(wrong)])
             }
+            TargetError::Plan { what, count, most } => {
+                let wrong = Wrong::new(Code::PlanSize, error.to_string())
+                    .found(format!("{count} {what}"))
+                    .expected(most);
+                Self::Invalid(vec![Fault::whole(wrong)])
+            }
         }
     }
 }

@@ -390,6 +390,8 @@ impl Session {
                 bytes = config.encoded_len(),
                 "the configuration is too large to be sent"
             );
+            let reason = "it is too large to be sent".to_owned();
+            self.context.live.update(agent, |live| live.config.failed = Some((version, reason)));
             return Ok(());
         }
         self.offered = version;

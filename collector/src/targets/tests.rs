@@ -207,3 +207,137 @@ async fn a_site_whose_targets_change_makes_no_other_wait() {
     let done = timeout(Duration::from_secs(10), targets.ladder(other, &seen)).await;
     assert!(done.expect("the other site does not wait").unwrap());
 }
+
+/// A target of an operator's, of this address.
+fn given(site: SiteId, method: Method, address: String) -> TargetSpec {
+    let name = "cible".to_owned();
+    TargetSpec { site, role: Role::Service, name, address, method, period_s: 60, parent: None }
+}
+
+#[tokio::test]
+async fn a_target_that_would_make_the_plan_too_long_is_refused_where_it_is_given() {
+    let house = House::new();
+    let site = house.site(999_001).await;
+    let targets = house.targets(References::default());
+    let url = |n: u8, bytes: usize| {
+        let start = format!("http://{n}.example.fr/");
+        given(site, Method::Http, start.clone() + &"x".repeat(bytes - start.len()))
+    };
+    for n in 0..3 {
+        targets.add(url(n, 300_000)).await.unwrap();
+    }
+    // The edge, to the byte.
+    let room = MOST.bytes - targets.plan_size(site).await.unwrap().bytes;
+    let fits = |bytes: usize| {
+        let spec = url(9, bytes);
+        let series = default_series(&spec.method, &spec.address);
+        let columns = series.iter().map(|new| (new.metric, new.instance, new.label.as_str()));
+        wire::target_size(&spec, columns).bytes <= room
+    };
+    let longest = (room - 1_000..room).rfind(|bytes| fits(*bytes)).unwrap();
+    let error = targets.add(url(9, longest + 1)).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the plan of the site's agent would have {} bytes, {} at most: withdraw targets, or \
+             shorten URLs",
+            MOST.bytes + 1,
+            MOST.bytes
+        )
+    );
+    let last = targets.add(url(9, longest)).await.unwrap();
+    let size = targets.plan_size(site).await.unwrap();
+    assert!(size.bytes <= MOST.bytes && size.bytes > MOST.bytes - 200, "{size:?}");
+    // What is there may be given again; what has gone comes back only where there is room.
+    targets.add(url(9, longest)).await.unwrap();
+    targets.retire(&last).await.unwrap();
+    targets.add(url(8, 1_000)).await.unwrap();
+    assert!(matches!(targets.add(url(9, longest)).await, Err(TargetError::Plan { .. })));
+    // The ladder has its room even so.
+    targets.ladder(site, &seen(&["192.0.2.1"], &["198.51.100.1"])).await.unwrap();
+    assert!(targets.plan_size(site).await.unwrap().bytes <= PlanSize::MOST.bytes);
+}
+
+#[tokio::test]
+async fn a_device_that_would_be_one_group_too_many_is_refused() {
+    let house = House::new();
+    let site = house.site(999_001).await;
+    let targets = house.targets(References::default());
+    let device = |n: usize| {
+        let community = Community::new("lecture".to_owned());
+        let address = format!("10.{}.{}.1", n / 250, n % 250);
+        given(site, Method::SnmpV2c { community }, address)
+    };
+    for n in 1..MOST.groups {
+        let spec = device(n);
+        let series = default_series(&spec.method, &spec.address);
+        house.store.upsert_target(spec, series).await.unwrap();
+    }
+    targets.add(device(MOST.groups)).await.unwrap();
+    let refused = targets.add(device(MOST.groups + 1)).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the plan of the site's agent would have 937 groups, 936 at most: withdraw targets, or \
+         shorten URLs"
+    );
+}
+
+#[test]
+fn the_largest_ladder_fits_the_room_kept_for_it() {
+    let addresses = |net: &str| (1..=16).map(|n| format!("{net}{n}")).collect::<Vec<_>>();
+    let long = |n: usize| format!("https://{n}.example.fr/{}", "x".repeat(2_048 - 30));
+    let seen = Seen::new(
+        &addresses("2001:db8:1:2:3:4:5:"),
+        &addresses("2001:db8:2:3:4:5:6:"),
+        &addresses("2001:db8:3:4:5:6:7:"),
+    );
+    let few = crate::config::MAX_REFERENCES;
+    let ips = |net: &str| addresses(net)[..few].iter().map(|ip| ip.parse().unwrap()).collect();
+    for (icmp, http) in
+        [(ips("2001:db8:4::"), Vec::new()), (Vec::new(), (0..few).map(long).collect())]
+    {
+        let references = References {
+            icmp,
+            dns: ips("2001:db8:5::"),
+            dns_name: Some(format!("{}.fr", ["x".repeat(60).as_str(); 4].join("."))),
+            http,
+        };
+        let collector = format!("{}.fr:65535", ["x".repeat(60).as_str(); 4].join("."));
+        let mut sum = PlanSize::default();
+        for rung in ladder::rungs(&seen, &references, &collector) {
+            let spec = rung.spec(SiteId(1), None);
+            let series = default_series(&spec.method, &spec.address);
+            let columns = series.iter().map(|new| (new.metric, new.instance, new.label.as_str()));
+            sum = sum.and(wire::target_size(&spec, columns));
+        }
+        // As if each were a group of its own.
+        assert!(sum.bytes <= RESERVE.bytes, "{sum:?}");
+        assert!(sum.groups <= RESERVE.groups && sum.series <= RESERVE.series, "{sum:?}");
+    }
+}
+
+#[tokio::test]
+async fn ports_fill_the_plan_up_to_its_bound_and_no_further() {
+    let house = House::new();
+    let site = house.site(999_001).await;
+    let targets = house.targets(References::default());
+    let port = |index| Port {
+        index,
+        name: format!("Gi{index}"),
+        alias: String::new(),
+        kind: 6,
+        oper_status: 1,
+        narrow_octets: false,
+        narrow_packets: false,
+    };
+    let ports: Vec<Port> = (1..=1_900).map(port).collect();
+    for n in 1..=3 {
+        let community = Community::new("lecture".to_owned());
+        let spec = given(site, Method::SnmpV2c { community }, format!("10.0.0.{n}"));
+        let device = targets.add(spec).await.unwrap();
+        targets.ports(site, device.group, &ports).await.unwrap();
+    }
+    let size = targets.plan_size(site).await.unwrap();
+    assert_eq!(size.series, MOST.series);
+    assert!(size.bytes <= MOST.bytes, "{size:?}");
+}

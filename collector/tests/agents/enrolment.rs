@@ -1,7 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
 use collector::{app::Parts, ca::hex, clock::FakeClock};
+use domain::target::{Method, Role, TargetSpec};
 use jiff::Timestamp;
+use prost::Message as _;
+use proto::limits::MAX_CONFIG_BYTES;
 use rcgen::{KeyPair, PublicKeyData as _};
 use tonic::Code;
 
@@ -34,6 +37,40 @@ async fn a_token_makes_an_agent_that_knows_at_once_what_to_measure() {
     assert!(shown.contains(address.as_str()), "{shown}");
     let spki = x509(&reply.trust[0]);
     assert_eq!(hex(&collector::ca::sha256(&spki)), token.pin);
+}
+
+#[tokio::test]
+async fn the_largest_plan_that_operators_can_make_reaches_its_agent_both_ways() {
+    let collector = start().await;
+    let site = collector.site(999_001).await;
+    let targets = &collector.app.context.targets;
+    let mut refused = None;
+    for n in 0..1_000 {
+        let spec = TargetSpec {
+            site,
+            role: Role::Service,
+            name: "page".to_owned(),
+            address: format!("http://{n}.example.fr/{}", "x".repeat(20_000)),
+            method: Method::Http,
+            period_s: 60,
+            parent: None,
+        };
+        refused = targets.add(spec).await.err();
+        if refused.is_some() {
+            break;
+        }
+    }
+    assert!(refused.unwrap().to_string().contains(" bytes, 983040 at most: withdraw targets"));
+    let token = collector.token(site).await;
+    let key = KeyPair::generate().unwrap();
+    let reply = enrol(collector.app.agents, &token, &key).await.unwrap();
+    let brought = reply.config.clone().unwrap();
+    assert!((900_000..=MAX_CONFIG_BYTES).contains(&brought.encoded_len()));
+    let agent = Agent::new(collector.app.agents, key, &reply);
+    let (mut stream, _) = agent.hello(hello(1)).await;
+    let pushed = stream.config().await;
+    assert_eq!(pushed.groups.len(), brought.groups.len());
+    assert!((900_000..=MAX_CONFIG_BYTES).contains(&pushed.encoded_len()));
 }
 
 fn x509(der: &[u8]) -> Vec<u8> {

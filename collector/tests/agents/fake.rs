@@ -225,7 +225,10 @@ pub(crate) async fn enrol_with(
 ) -> Result<v1::EnrolReply, Status> {
     let channel =
         channel(address, config).await.map_err(|error| Status::unavailable(error.to_string()))?;
-    Ok(EnrolmentClient::new(channel).enrol(request).await?.into_inner())
+    // As agents read it.
+    let mut client =
+        EnrolmentClient::new(channel).max_decoding_message_size(proto::limits::MAX_MESSAGE_BYTES);
+    Ok(client.enrol(request).await?.into_inner())
 }
 
 pub(crate) async fn enrol(

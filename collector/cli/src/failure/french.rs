@@ -39,7 +39,7 @@ pub(super) fn thing(found: &str) -> String {
 /// A fault, by its code.
 pub(super) fn fault(code: &str, found: Option<&str>, expected: Option<&str>) -> Option<String> {
     of_file(code, found, expected)
-        .or_else(|| of_target(code, expected))
+        .or_else(|| of_target(code, found, expected))
         .or_else(|| of_question(code, found, expected))
 }
 
@@ -93,10 +93,23 @@ fn of_file(code: &str, found: Option<&str>, expected: Option<&str>) -> Option<St
 }
 
 /// Faults of a target.
-fn of_target(code: &str, expected: Option<&str>) -> Option<String> {
+fn of_target(code: &str, found: Option<&str>, expected: Option<&str>) -> Option<String> {
     let expected = expected.unwrap_or("?");
     let text = match code {
         "full" => return Some(format!("le site en a déjà {expected}, le plus qu'il peut avoir")),
+        "plan-size" => {
+            let (count, what) = found.unwrap_or("?").split_once(' ').unwrap_or(("?", ""));
+            let what = match what {
+                "bytes" => "octets",
+                "groups" => "groupes",
+                "series" => "séries",
+                other => other,
+            };
+            return Some(format!(
+                "l'agent du site aurait {count} {what} de plan, {expected} au plus : retirez des \
+                 cibles, ou raccourcissez des URL"
+            ));
+        }
         "parent" => "aucune cible de ce site n'a ce numéro",
         "not-of-method" => return Some(format!("seulement avec la sonde {expected}")),
         "dns-name" => "un nom DNS est attendu",
