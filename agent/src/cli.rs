@@ -164,9 +164,14 @@ async fn enrol(config: &Config, args: &EnrolArgs) -> anyhow::Result<String> {
     let dir = &config.data_dir;
     let enrolled = enrol::enrol(dir, &args.collector, &token, seen, existing).await?;
     let site = &enrolled.site_name;
+    // One that runs goes on under its former identity until it is started again.
+    let (french, english, command) = match existing {
+        Existing::Keep => ("Démarrez-le", "Start it", "systemctl enable --now vigie-agent"),
+        Existing::Replace => ("Redémarrez-le", "Restart it", "systemctl restart vigie-agent"),
+    };
     Ok(format!(
-        "Agent inscrit pour « {site} ». Démarrez-le : systemctl enable --now vigie-agent\n\
-         Agent enrolled for \"{site}\". Start it: systemctl enable --now vigie-agent\n"
+        "Agent inscrit pour « {site} ». {french} : {command}\n\
+         Agent enrolled for \"{site}\". {english}: {command}\n"
     ))
 }
 

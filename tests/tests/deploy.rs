@@ -1,8 +1,8 @@
 //! What is shipped beside the programs: units and sample configurations.
 
-use std::{fs, process::Command, time::Duration};
+use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use e2e::{binaries, process};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -42,6 +42,54 @@ fn units_start_programs_by_words_that_these_know() -> Result<()> {
             starts += 1;
         }
         ensure!(starts > 0, "{name} is never started");
+    }
+    Ok(())
+}
+
+fn check_agent(text: &str) -> Result<process::Said> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("agent.toml");
+    fs::write(&path, text)?;
+    let mut command = Command::new(binaries::find("vigie-agent")?);
+    command.arg("--check-config").arg("--config").arg(&path);
+    process::run("vigie-agent --check-config", command, LIMIT)
+}
+
+/// The sample with the keys that have no default given too.
+fn with_every_key(sample: &str) -> String {
+    let is_key = |text: &str| {
+        let name = text.split_once(" = ").map(|(name, _)| name);
+        name.is_some_and(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    };
+    let line = |line: &str| {
+        let bare = line.strip_prefix("# ").filter(|bare| is_key(bare)).unwrap_or(line);
+        bare.to_owned() + "\n"
+    };
+    sample.lines().map(line).collect()
+}
+
+#[test]
+fn the_agents_sample_configuration_shows_each_key_with_its_default() -> Result<()> {
+    let sample = fs::read_to_string(binaries::workspace().join("deploy/agent.toml"))?;
+    let full = with_every_key(&sample);
+    for text in [&sample, &full] {
+        let said = check_agent(text)?;
+        ensure!(said.code == Some(0), "{said:?}");
+    }
+    let Ok(shown) = agent::config::Config::parse(&sample) else { bail!("the sample is refused") };
+    let default = agent::config::Config::default();
+    ensure!(format!("{shown:?}") == format!("{default:?}"), "{shown:?}\n{default:?}");
+
+    // The agent's own words name the keys that it knows.
+    let table: toml::Table = full.parse()?;
+    let limits = table["limits"].as_table().context("limits is no table")?;
+    for (unknown, given) in [("nokey = 1\n", &table), ("[limits]\nnokey = 1\n", limits)] {
+        let said = check_agent(unknown)?;
+        let known = said.err.split_once("expected one of").context("no list of keys")?.1;
+        let known = known.lines().next().unwrap_or_default();
+        let known: BTreeSet<&str> = known.split('`').skip(1).step_by(2).collect();
+        let given: BTreeSet<&str> = given.keys().map(String::as_str).collect();
+        ensure!(known == given && known.len() >= 7, "known {known:?}, shown {given:?}");
     }
     Ok(())
 }

@@ -1,6 +1,15 @@
 //! Tokens, identities and restarts, on loopback.
 
-use std::time::Duration;
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
 use e2e::{
@@ -52,6 +61,63 @@ fn a_token_is_good_once_and_what_is_no_token_never() -> Result<()> {
     }
     let agents = collector.get("/agents")?;
     ensure!(agents["items"].as_array().is_some_and(|agents| agents.len() == 1), "{agents:#}");
+    Ok(())
+}
+
+/// A service of its own user, whose directory the service manager gave it, and root who enrols.
+#[test]
+fn what_root_enrols_in_a_services_directory_belongs_to_the_service() -> Result<()> {
+    const SERVICE: (u32, u32) = (61_184, 61_185);
+    let directory = tempfile::tempdir()?;
+    let collector = Collector::start(&directory.path().join("c"), &Settings::default())?;
+    let uai = collector::uai(4);
+    collector.add_site(&uai, "Lycée Noether", "1")?;
+    let agent = agent(&directory, "a")?;
+    let address = collector.agents_address().to_string();
+    fs::create_dir(agent.data())?;
+    fs::set_permissions(agent.data(), fs::Permissions::from_mode(0o700))?;
+    std::os::unix::fs::chown(agent.data(), Some(SERVICE.0), Some(SERVICE.1))?;
+    let files = || -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(agent.data())? {
+            let entry = entry?;
+            let meta = entry.metadata()?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            ensure!((meta.uid(), meta.gid()) == SERVICE, "{name} is of {}", meta.uid());
+            ensure!(meta.mode() & 0o7777 == 0o600, "{name}: {:o}", meta.mode());
+            names.push(name);
+        }
+        names.sort();
+        Ok(names)
+    };
+    let identity = || fs::read(agent.data().join("identity.pem"));
+    agent.enrol(collector.agents_address(), &collector.token(&uai)?)?;
+    let expected = ["enrolment.toml", "identity.pem", "plan.bin", "trust.pem"];
+    ensure!(files()? == expected, "{:?}", files()?);
+    let first = identity()?;
+
+    let token = collector.token(&uai)?;
+    let words = ["enrol", "--collector", &address, "--token", &token];
+    let said = agent.command(&words)?;
+    ensure!(said.code == Some(1) && said.err.contains("--replace"), "{said:?}");
+    let said = agent.command(&[&words[..], &["--replace"]].concat())?;
+    ensure!(said.code == Some(0) && said.out.contains("systemctl restart"), "{said:?}");
+    ensure!(files()? == expected, "{:?}", files()?);
+    ensure!(identity()? != first, "the identity is the former one");
+
+    // The service itself reads what it was given.
+    let readable = |path: &Path| -> Result<bool> {
+        let mut command = Command::new("test");
+        command.arg("-r").arg(path).uid(SERVICE.0).gid(SERVICE.1);
+        Ok(command.status()?.success())
+    };
+    // Above it, directories of this test's own.
+    for above in [directory.path().to_owned(), directory.path().join("a")] {
+        fs::set_permissions(above, fs::Permissions::from_mode(0o711))?;
+    }
+    for name in expected {
+        ensure!(readable(&agent.data().join(name))?, "{name} can not be read");
+    }
     Ok(())
 }
 
