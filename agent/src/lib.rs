@@ -19,3 +19,5 @@ pub mod spool;
 pub mod status;
 pub mod uplink;
 pub mod wire;
+
+mod planted;

@@ -46,11 +46,6 @@ pub use proto::v1::Range;
 pub use store::{OpenDisk, Spool};
 pub use worker::{SpoolHandle, SpoolThread};
 
-#[cfg(all(feature = "planted-bugs", not(debug_assertions)))]
-compile_error!("planted bugs are for debug builds under the fault campaign, never for a release");
-
-/// Whether this build sends what is not durable yet: the bug that the fault campaign must see.
-const SENDS_EARLY: bool = cfg!(feature = "planted-bugs");
 /// Lanes of a spool.
 pub const LANES: usize = 2;
 /// Memory for records that the disk does not take, bytes.
@@ -96,8 +91,9 @@ pub struct SpoolConfig {
     pub commit_interval: Duration,
     /// Version told in the Started event.
     pub version: String,
-    /// A file that gets a line `lane epoch seq hash kind` for each record right after the sync that
-    /// made it durable: the outside witness of the fault campaign.
+    /// The outside witness of the fault campaign: a file that gets a line `lane epoch seq hash kind`
+    /// for each record right after the sync that made it durable, and a line
+    /// `acked lane epoch contig from-to,from-to .` for each acknowledgement that is taken.
     #[doc(hidden)]
     pub ledger: Option<PathBuf>,
 }

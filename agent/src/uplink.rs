@@ -31,7 +31,7 @@ use crate::{
         tls::{self, ConnectError, TlsTime},
     },
     metrics::Metrics,
-    platform,
+    planted, platform,
     spool::SpoolHandle,
     wire,
 };
@@ -125,6 +125,9 @@ impl Uplink {
             self.metrics.in_flight_bytes.set(0);
             if matches!(ended, Ended::Failed(_) | Ended::Refused) {
                 self.metrics.session_failures.inc();
+                if planted::is("gives-up") && self.metrics.session_failures.get() > 2 {
+                    return;
+                }
             }
             let wait = retry.wait(ended, rand::random());
             tokio::select! {

@@ -4,6 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     net::SocketAddr,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -126,6 +127,19 @@ impl Agent {
         ensure!(status.success(), "the agent ended with {status}: {}", self.daemon()?.tail());
         self.daemon = None;
         Ok(())
+    }
+
+    /// Asks it to stop; false when it ended by the signal itself, before it listened to it.
+    pub fn end(&mut self) -> Result<bool> {
+        let status = self.daemon()?.stop(STOP_WITHIN)?;
+        let at_once = status.signal().is_some();
+        ensure!(
+            status.success() || at_once,
+            "an agent's stop: {status}: {}",
+            self.daemon()?.tail()
+        );
+        self.daemon = None;
+        Ok(!at_once)
     }
 
     /// Its data directory.

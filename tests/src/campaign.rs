@@ -11,7 +11,7 @@ mod oracle;
 mod readings;
 
 pub use ledger::{Key, Ledger, Strays, mark_kill};
-pub use oracle::{Committed, Verdict, check_integrity, committed, judge, premature};
+pub use oracle::{Committed, Verdict, check_integrity, committed, judge, premature, unkept};
 pub use readings::{Filed, METRICS, Readings, Series};
 
 use std::{
@@ -45,8 +45,8 @@ const INTERFACES: u32 = 6;
 const PERIOD_S: u32 = 5;
 /// How long until every agent measures its interfaces.
 const WARM_WITHIN: Duration = Duration::from_secs(90);
-/// How long the last records may take to be committed once the faults are over.
-const DRAIN_WITHIN: Duration = Duration::from_mins(2);
+/// Of the ends of agents, how many are stops as an operator would.
+const STOPS: f64 = 0.15;
 /// Most agents of a campaign.
 const MAX_AGENTS: usize = 16;
 
@@ -61,6 +61,8 @@ pub struct Options {
     pub kills: usize,
     /// Cuts of lines and losses of acknowledgements.
     pub faults: usize,
+    /// How long the last records may take to be committed once the faults are over.
+    pub drain: Duration,
     /// Where the randomness begins.
     pub seed: u64,
     /// Where files go.
@@ -74,6 +76,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// Kills of agents.
     pub agent_kills: usize,
+    /// Stops of agents as an operator would.
+    pub agent_stops: usize,
     /// Kills of the collector.
     pub collector_kills: usize,
     /// Lines cut or made to lose answers.
@@ -121,7 +125,7 @@ pub fn run(options: &Options) -> Result<Report> {
     let ended = Instant::now();
     let spooled = ledgers(&schools)?;
     let mut last = committed(&database)?;
-    while !judge(&spooled, &last, &readings).lost.is_empty() && ended.elapsed() < DRAIN_WITHIN {
+    while !judge(&spooled, &last, &readings).lost.is_empty() && ended.elapsed() < options.drain {
         thread::sleep(Duration::from_millis(500));
         collector.daemon()?.check()?;
         last = committed(&database)?;
@@ -134,6 +138,7 @@ pub fn run(options: &Options) -> Result<Report> {
     verdict.premature.extend(done.premature);
     verdict.premature.sort_unstable();
     verdict.premature.dedup();
+    verdict.unkept = done.unkept;
     // What became durable after the faults may still be on its way.
     verdict.lost.retain(|key| spooled.contains(key));
     verdict.torn_lines = all.torn;
@@ -142,6 +147,7 @@ pub fn run(options: &Options) -> Result<Report> {
     Ok(Report {
         verdict,
         agent_kills: done.agent_kills,
+        agent_stops: done.agent_stops,
         collector_kills: done.collector_kills,
         faults: done.faults,
         bytes_lost: schools.iter().map(|school| school.line.bytes_lost()).sum(),
@@ -195,10 +201,12 @@ fn ledgers(schools: &[School]) -> Result<Ledger> {
 #[derive(Debug, Default)]
 struct Done {
     agent_kills: usize,
+    agent_stops: usize,
     collector_kills: usize,
     faults: usize,
     slowest_start: Duration,
     premature: Vec<Key>,
+    unkept: Vec<Key>,
 }
 
 /// What the hands that do harm share.
@@ -210,6 +218,7 @@ struct Harm<'a> {
     /// Set when one of them failed: the others need not go on.
     over: AtomicBool,
     agent_kills: AtomicUsize,
+    agent_stops: AtomicUsize,
     collector_kills: AtomicUsize,
 }
 
@@ -234,9 +243,11 @@ impl Harm<'_> {
         &self.schools[random.random_range(0..self.schools.len())]
     }
 
-    fn kill_collector(&self, collector: &mut Collector) -> Result<Duration> {
+    /// Kills the collector; its slowest start, and the records that one of the dead had acknowledged
+    /// before they were committed.
+    fn kill_collector(&self, collector: &mut Collector) -> Result<(Duration, Vec<Key>)> {
         let mut random = self.random(1);
-        let mut slowest = Duration::ZERO;
+        let (mut slowest, mut broken) = (Duration::ZERO, Vec::new());
         while self.collector_kills.load(Ordering::SeqCst) < self.options.kills && !self.is_over() {
             // From the very start of the process, recovery included, to well into its work.
             pause(&mut random, 0, 2_500);
@@ -244,6 +255,8 @@ impl Harm<'_> {
             collector.kill()?;
             self.collector_kills.fetch_add(1, Ordering::SeqCst);
             pause(&mut random, 0, 300);
+            let ledgers = self.schools.iter().map(|school| &*school.ledger);
+            broken.append(&mut unkept(ledgers, self.database)?);
             let started = Instant::now();
             collector.launch()?;
             // Half of the starts are let come to an end, so that there is always some progress.
@@ -253,7 +266,7 @@ impl Harm<'_> {
             }
         }
         collector.until_it_answers().context("after the last kill")?;
-        Ok(slowest)
+        Ok((slowest, broken))
     }
 
     /// Kills agents; the records that one of them had sent before they were durable.
@@ -265,6 +278,16 @@ impl Harm<'_> {
             let school = self.school(&mut random);
             let mut agent = school.agent.lock().unwrap_or_else(PoisonError::into_inner);
             agent.daemon()?.check().context("an agent ended by itself")?;
+            if random.random_bool(STOPS) {
+                // Before it listens to signals, this one is a kill as well.
+                if !agent.end()? {
+                    mark_kill(&school.ledger)?;
+                }
+                self.agent_stops.fetch_add(1, Ordering::SeqCst);
+                pause(&mut random, 0, 300);
+                agent.start()?;
+                continue;
+            }
             agent.kill()?;
             self.agent_kills.fetch_add(1, Ordering::SeqCst);
             pause(&mut random, 0, 300);
@@ -321,22 +344,26 @@ fn inject(
         database,
         over: AtomicBool::new(false),
         agent_kills: AtomicUsize::new(0),
+        agent_stops: AtomicUsize::new(0),
         collector_kills: AtomicUsize::new(0),
     };
-    let (slowest_start, agents, faults) = thread::scope(|scope| {
+    let (starts, agents, faults) = thread::scope(|scope| {
         let agents = scope.spawn(|| harm.ended(harm.kill_agents()));
         let lines = scope.spawn(|| harm.hurt_lines());
-        let slowest = harm.ended(harm.kill_collector(&mut collector));
-        (slowest, agents.join(), lines.join())
+        let starts = harm.ended(harm.kill_collector(&mut collector));
+        (starts, agents.join(), lines.join())
     });
     let panicked = |_| anyhow::anyhow!("a thread of the campaign panicked");
     let premature = agents.map_err(panicked)??;
+    let (slowest_start, unkept) = starts?;
     let done = Done {
         agent_kills: harm.agent_kills.load(Ordering::SeqCst),
+        agent_stops: harm.agent_stops.load(Ordering::SeqCst),
         collector_kills: harm.collector_kills.load(Ordering::SeqCst),
         faults: faults.map_err(panicked)?,
-        slowest_start: slowest_start?,
+        slowest_start,
         premature,
+        unkept,
     };
     Ok((collector, done))
 }

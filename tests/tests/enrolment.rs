@@ -155,6 +155,7 @@ fn kills_in_the_middle_of_work_lose_nothing_and_double_nothing() -> Result<()> {
         devices: 2,
         kills: 6,
         faults: 6,
+        drain: Duration::from_mins(2),
         seed: 20_261_123,
         directory: directory.path().to_owned(),
     })?;

@@ -188,6 +188,44 @@ fn nothing_starts_another_program_or_ends_this_one() {
     only(&["agent/src", "collector"], &["process::exit"], |path| path.ends_with("src/main.rs"));
 }
 
+/// The bugs that the fault campaign plants are in no program that is shipped, and each is tried.
+#[test]
+fn planted_bugs_stay_out_of_what_is_shipped() {
+    let homes = ["agent/src/planted.rs", "collector/store/src/planted.rs"];
+    let variable = [concat!("VIGIE_PLANTED", "_BUG")];
+    only(&["proto/src", "agent", "collector"], &variable, |path| homes.contains(&path));
+    for home in homes {
+        let text = fs::read_to_string(root().join(home)).unwrap();
+        assert!(text.contains("not(debug_assertions)"), "{home} can be built for release");
+    }
+    for member in manifest("Cargo.toml")["workspace"]["members"].as_array().unwrap() {
+        let path = format!("{}/Cargo.toml", member.as_str().unwrap());
+        let text = fs::read_to_string(root().join(&path)).unwrap();
+        // The feature itself, the comment above it apart, and the collector's that turns on the store's.
+        let asked: Vec<_> = text.lines().filter(|line| line.contains("planted-bugs")).collect();
+        let allowed = ["planted-bugs = []", "planted-bugs = [\"store/planted-bugs\"]"];
+        assert!(asked.iter().all(|line| allowed.contains(line)), "{path}: {asked:?}");
+        assert!(!text.contains("\ndefault = "), "{path} has default features: look at this test");
+    }
+    for shipped in ["deploy/demo", ".ci/run", "tests/run", "tests/bench"] {
+        let text = fs::read_to_string(root().join(shipped)).unwrap();
+        assert!(!text.contains("planted-bugs"), "{shipped} builds planted bugs");
+    }
+    let script = fs::read_to_string(root().join("tests/campaign/planted")).unwrap();
+    let (_, list) = script.split_once("\nbugs='\n").unwrap();
+    let (list, _) = list.split_once("\n'\n").unwrap();
+    let mut tried: Vec<_> = list.lines().filter_map(|line| line.split(' ').next()).collect();
+    let mut planted = Vec::new();
+    for (_, text) in sources(PRODUCT) {
+        let rest = text.split("planted::is(\"").skip(1);
+        planted.extend(rest.filter_map(|rest| rest.split('"').next().map(str::to_owned)));
+    }
+    planted.sort_unstable();
+    planted.dedup();
+    tried.sort_unstable();
+    assert_eq!(planted, tried);
+}
+
 #[test]
 fn what_is_specific_to_an_operating_system_stands_in_one_place() {
     let words = [

@@ -12,6 +12,7 @@ use super::{
     store::no_disk,
     vfs::Space,
 };
+use crate::planted;
 
 impl Spool {
     /// Takes what the collector says at the start of a session, which may be less than it said
@@ -71,6 +72,7 @@ impl Spool {
             .copied()
             .collect();
         let index = lane.id as usize;
+        self.witness_ack(index, epoch);
         if let Err(error) = self.free_acked(index) {
             tracing::warn!(%error, "cannot free acknowledged segments");
         }
@@ -233,6 +235,10 @@ impl Spool {
             None => Some(entry),
         };
         let marks = self.losses.lanes;
+        let early = planted::is("unlinked-before-counted");
+        if early && let Some(disk) = self.disk.as_deref() {
+            disk.remove(&self.lanes[index].name(0).to_string())?;
+        }
         self.note_freed(index, 1);
         self.losses.evictions.extend(told);
         self.losses.lanes[index].evicted_records += entry.records;
@@ -243,7 +249,7 @@ impl Spool {
             return Err(error);
         }
         let disk = self.disk.as_deref().ok_or_else(no_disk)?;
-        let gone = disk.remove(&self.lanes[index].name(0).to_string());
+        let gone = if early { Ok(()) } else { disk.remove(&self.lanes[index].name(0).to_string()) };
         // Counted: whatever the disk answers, it is declared, and a later start finishes the job.
         self.lanes[index].segments.pop_front();
         self.forget_drained_epochs(index);

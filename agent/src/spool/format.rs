@@ -21,6 +21,8 @@ use std::ops::RangeInclusive;
 
 use proto::limits::{MAX_PAYLOAD_BYTES, MAX_STORED_PAYLOAD_BYTES};
 
+use crate::planted;
+
 pub use self::scan::{Missing, Scan, SegmentReport, Span, check_segment, scan};
 
 /// Version of the segment format that this build writes.
@@ -270,7 +272,8 @@ pub fn parse(bytes: &[u8], seal: Seal) -> Parsed<'_> {
     let padded = (RECORD_HEADER_LEN + len).next_multiple_of(ALIGN);
     let Some(record) = bytes.get(..padded) else { return Parsed::Short(padded) };
     let (record, pad) = record.split_at(RECORD_HEADER_LEN + len);
-    if seal.checksum(record) != u32_at(head, 4) || pad.iter().any(|byte| *byte != 0) {
+    let intact = seal.checksum(record) == u32_at(head, 4) || planted::is("torn-tail-kept");
+    if !intact || pad.iter().any(|byte| *byte != 0) {
         return Parsed::Bad;
     }
     let stored = &record[RECORD_HEADER_LEN..];
@@ -320,7 +323,7 @@ pub fn open_payload(
         unzip.decompress(stored, MAX_PAYLOAD_BYTES).ok()?
     };
     let hash = proto::record_hash(head.kind, head.boot_tag, head.boot_ns, head.wall_ns, &payload);
-    (hash == head.hash).then_some(payload)
+    (hash == head.hash || planted::is("torn-tail-kept")).then_some(payload)
 }
 
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {

@@ -16,7 +16,7 @@ use proto::{
 
 use super::{
     AppendError, Committed, Counters, LANES, LIVE, LaneStatus, Moment, NewRecord, OpenError,
-    RING_BYTES, Recovery, SENDS_EARLY, SpoolConfig, SpoolStatus, events,
+    RING_BYTES, Recovery, SpoolConfig, SpoolStatus, events,
     fill::FillWatch,
     format::{self, FLAG_ZSTD, RecordHead},
     lane::{Dropped, Epoch, Lane, Pending},
@@ -25,7 +25,7 @@ use super::{
     recovery,
     vfs::{LockError, RealVfs, Vfs},
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, planted};
 
 /// Payloads below this are stored as they are.
 const MIN_ZSTD_LEN: usize = 128;
@@ -256,7 +256,7 @@ impl Spool {
 
     /// True while what is in memory only can be read.
     pub(super) fn reads_memory(&self) -> bool {
-        SENDS_EARLY || self.is_degraded()
+        planted::is("sent-before-sync") || self.is_degraded()
     }
 
     /// Drops the oldest records that memory cannot hold: samples before events.

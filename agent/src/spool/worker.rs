@@ -21,10 +21,10 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    AckOutcome, AppendError, Batch, NewRecord, OpenError, Range, ReadRequest, Recovery,
-    SENDS_EARLY, Spool, SpoolConfig, SpoolStatus, store,
+    AckOutcome, AppendError, Batch, NewRecord, OpenError, Range, ReadRequest, Recovery, Spool,
+    SpoolConfig, SpoolStatus, store,
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, planted};
 
 /// Payload bytes that may wait for the thread.
 pub const QUEUE_BYTES: usize = 8 << 20;
@@ -365,6 +365,12 @@ impl Worker {
                 Ok(Command::Append(record, due)) => self.append(&record, due),
                 Ok(Command::Stop(reason)) => {
                     self.spool.record_stop(&reason);
+                    if planted::is("dropped-on-stop")
+                        && let Some(disk) = self.spool.disk.as_deref()
+                    {
+                        let names = disk.list(&|_| true).unwrap_or_default();
+                        names.iter().for_each(|(name, _)| drop(disk.remove(name)));
+                    }
                     self.publish.send_replace(self.spool.status());
                     self.stopped = true;
                     return true;
@@ -393,7 +399,7 @@ impl Worker {
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
         if self.spool.pending_bytes() >= COMMIT_BYTES && !self.spool.is_degraded() {
             self.commit();
-        } else if SENDS_EARLY {
+        } else if planted::is("sent-before-sync") {
             self.publish.send_replace(self.spool.status());
         }
     }

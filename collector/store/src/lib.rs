@@ -6,6 +6,9 @@
 pub mod contract;
 pub mod sqlite;
 
+#[doc(hidden)]
+pub mod planted;
+
 mod error;
 mod ingest;
 mod nouns;

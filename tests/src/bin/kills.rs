@@ -1,26 +1,42 @@
-//! The kill campaign: `kills [--agents N] [--devices N] [--kills K] [--faults F] [--seed S]`.
+//! The kill campaign: `kills [--agents N] [--devices N] [--kills K] [--faults F] [--drain-s S]
+//! [--seed S]`.
 //!
 //! Kills K times an agent and K times the collector, hurts lines F times, and tells what is lost
-//! without a declaration, stored twice, never measured, or sent before it was durable. Ends with 1
-//! unless all four are 0.
+//! without a declaration, stored twice, never measured, sent before it was durable, or acknowledged
+//! before it was committed. Ends with 1 unless all five are 0, with 2 when it could not be run.
 //!
-//! A campaign is only worth what it catches: an agent built with `--features planted-bugs` sends what
-//! it has not synced, and must make it end with 1.
+//! A campaign is only worth what it catches: `tests/campaign/planted` runs it on programs with a bug
+//! planted in them, and demands that it ends with 1.
 
 #![expect(clippy::print_stdout, reason = "a campaign prints its findings")]
 
-use std::{process::ExitCode, time::Instant};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use e2e::campaign::{Options, Report, run};
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    match campaign() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("the campaign could not be run: {error:?}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn campaign() -> Result<bool> {
     let directory = tempfile::Builder::new().prefix("vigie-kills-").tempdir()?;
     let mut options = Options {
         agents: 3,
         devices: 4,
         kills: 100,
         faults: 100,
+        drain: Duration::from_mins(2),
         seed: rand::random(),
         directory: directory.path().to_owned(),
     };
@@ -36,8 +52,9 @@ fn main() -> Result<ExitCode> {
                 options.faults = options.kills;
             }
             "--faults" => options.faults = usize::try_from(number)?,
+            "--drain-s" => options.drain = Duration::from_secs(number),
             "--seed" => options.seed = number,
-            _ => bail!("{word} is unknown: --agents --devices --kills --faults --seed"),
+            _ => bail!("{word} is unknown: --agents --devices --kills --faults --drain-s --seed"),
         }
     }
     println!(
@@ -52,13 +69,17 @@ fn main() -> Result<ExitCode> {
     let report = outcome?;
     print(&report, started);
     let enough = report.agent_kills == options.kills && report.collector_kills == options.kills;
-    Ok(if report.verdict.is_clean() && enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    ensure!(enough, "not all kills were done");
+    Ok(report.verdict.is_clean())
 }
 
 fn print(report: &Report, started: Instant) {
     let verdict = &report.verdict;
     println!("after {:.0} s:", started.elapsed().as_secs_f64());
-    println!("  agents killed {}, collector killed {}", report.agent_kills, report.collector_kills);
+    println!(
+        "  agents killed {}, stopped {}, collector killed {}",
+        report.agent_kills, report.agent_stops, report.collector_kills
+    );
     println!("  lines hurt {}, bytes of answers lost {}", report.faults, report.bytes_lost);
     println!("  slowest start of the collector {:.2} s", report.slowest_start.as_secs_f64());
     println!("  drained {:.1} s after the last fault", report.drained_after.as_secs_f64());
@@ -76,11 +97,16 @@ fn print(report: &Report, started: Instant) {
     for key in verdict.premature.iter().take(20) {
         println!("  EARLY lane {} epoch {:016x} seq {}", key.lane, key.epoch, key.seq);
     }
+    for key in verdict.unkept.iter().take(20) {
+        println!("  BROKEN WORD lane {} epoch {:016x} seq {}", key.lane, key.epoch, key.seq);
+    }
     println!(
-        "undeclared lost {}, duplicates {}, phantoms {}, sent before durable {}",
+        "undeclared lost {}, duplicates {}, phantoms {}, sent before durable {}, \
+         acknowledged before committed {}",
         verdict.lost.len(),
         verdict.duplicates,
         verdict.phantoms,
-        verdict.premature.len()
+        verdict.premature.len(),
+        verdict.unkept.len(),
     );
 }

@@ -12,6 +12,8 @@ use anyhow::{Context, Result};
 
 /// The line that the campaign writes into an agent's ledger between its kill and its next start.
 const KILLED: &str = "killed";
+/// How the line begins that an agent writes when it takes an acknowledgement.
+const ACKED: &str = "acked ";
 
 /// A record, wherever it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +40,8 @@ pub struct Ledger {
     /// First and last run of each epoch's agent. Run N ended with kill N, the last one goes on.
     runs: HashMap<u64, (usize, usize)>,
     next_run: usize,
+    /// What the collector told the agents that it has: ranges of numbers of a lane and epoch.
+    acked: BTreeSet<(u8, u64, u64, u64)>,
     /// Numbers that were made durable a second time, with another content.
     pub rewritten: usize,
     /// Lines that a kill cut.
@@ -68,6 +72,8 @@ impl Ledger {
         for line in text.lines() {
             if line == KILLED {
                 self.next_run += 1;
+            } else if line.starts_with(ACKED) {
+                self.acked.extend(parse_acked(line).into_iter().flatten());
             } else if let Some((key, hash)) = parse(line) {
                 epochs.insert(key.epoch);
                 self.add(key, hash);
@@ -108,6 +114,18 @@ impl Ledger {
         self.lanes.iter().flat_map(|(&(lane, epoch), records)| {
             records.iter().map(move |(&seq, line)| (Key { lane, epoch, seq }, line.hash))
         })
+    }
+
+    /// The durable records that the collector said it has, and that are not `there`, sorted.
+    #[must_use]
+    pub fn unkept(&self, there: impl Fn(&Key) -> bool) -> Vec<Key> {
+        let mut unkept = BTreeSet::new();
+        for &(lane, epoch, from, to) in &self.acked {
+            let Some(records) = self.lanes.get(&(lane, epoch)) else { continue };
+            let keys = records.range(from..=to).map(|(&seq, _)| Key { lane, epoch, seq });
+            unkept.extend(keys.filter(|key| !there(key)));
+        }
+        unkept.into_iter().collect()
     }
 
     /// Judges the records among these that the ledger of their agent does not have.
@@ -171,6 +189,20 @@ fn parse(line: &str) -> Option<(Key, u64)> {
         seq: seq.parse().ok()?,
     };
     Some((key, u64::from_str_radix(hash, 16).ok()?))
+}
+
+/// `acked lane epoch contig from-to,from-to .`; `None` for a line that a kill cut.
+fn parse_acked(line: &str) -> Option<Vec<(u8, u64, u64, u64)>> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let [_, lane, epoch, contig, above, "."] = words[..] else { return None };
+    let lane = lane.parse().ok()?;
+    let epoch = u64::from_str_radix(epoch, 16).ok()?;
+    let mut acked = vec![(lane, epoch, 0, contig.parse().ok()?)];
+    for range in above.split(',').filter(|range| !range.is_empty()) {
+        let (from, to) = range.split_once('-')?;
+        acked.push((lane, epoch, from.parse().ok()?, to.parse().ok()?));
+    }
+    acked.iter().all(|(_, _, from, to)| from <= to).then_some(acked)
 }
 
 #[cfg(test)]
@@ -259,6 +291,23 @@ mod tests {
         assert!(ledger.contains(&key(1, 3)));
         assert_eq!(ledger.strays([key(1, 2)]), Strays { excused: 1, premature: vec![] });
         assert!(mark_kill(&directory.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn what_was_acknowledged_and_is_not_there_is_unkept() {
+        let mut ledger = ledger();
+        let acked = format!("acked 1 {:016x} 2 6-7,8-8 .", 9);
+        ledger.add_agent(&acked);
+        assert_eq!(ledger.torn, 0);
+        let kept = [1, 2, 6, 8].map(|seq| key(1, seq));
+        assert_eq!(ledger.unkept(|key| kept.contains(key)), [key(1, 7)]);
+        assert_eq!(ledger.unkept(|_| true), []);
+        let nothing = |ledger: &Ledger| ledger.unkept(|_| false).len();
+        assert_eq!(nothing(&ledger), 5, "3 was never acknowledged");
+        let mut torn = Ledger::default();
+        (1..acked.len()).for_each(|end| torn.add_agent(&acked[..end]));
+        torn.add_agent(&format!("1 {:016x} 1 {:016x} 1\n", 9, 77));
+        assert_eq!(nothing(&torn), 0, "a line that a kill cut says nothing");
     }
 
     #[test]

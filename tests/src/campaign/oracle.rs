@@ -98,6 +98,43 @@ pub fn premature(ledger: &Path, database: &Path) -> Result<Vec<Key>> {
     Ok(said.strays(keys).premature)
 }
 
+/// Durable records that the collector acknowledged and, now that it is dead, does not have: it did
+/// so before they were committed.
+pub fn unkept<'a>(
+    ledgers: impl IntoIterator<Item = &'a Path>,
+    database: &Path,
+) -> Result<Vec<Key>> {
+    // First: whatever an agent was told by now, the dead one must have.
+    let mut said = Ledger::default();
+    for ledger in ledgers {
+        said.read(ledger)?;
+    }
+    let mut connection = open(database)?;
+    let read = connection.transaction()?;
+    let lanes = lanes(&read)?;
+    let mut there = HashSet::new();
+    let mut statement = read.prepare("SELECT key FROM head")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        there.insert(key(row.get(0)?, &lanes)?);
+    }
+    let holes = Committed { holes: holes(&read, &lanes)?, ..Committed::default() };
+    Ok(said.unkept(|key| there.contains(key) || holes.explains(key)))
+}
+
+/// Lane, epoch, first and last number of each stretch that was declared lost.
+fn holes(read: &Connection, lanes: &HashMap<i64, (u8, u64)>) -> Result<Vec<(u8, u64, u64, u64)>> {
+    let mut holes = Vec::new();
+    let mut statement = read.prepare("SELECT lane_id, seq_from, seq_to FROM seq_hole")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (lane, epoch) = lanes.get(&row.get(0)?).copied().context("a hole in no lane")?;
+        let (from, to): (i64, i64) = (row.get(1)?, row.get(2)?);
+        holes.push((lane, epoch, from.cast_unsigned(), to.cast_unsigned()));
+    }
+    Ok(holes)
+}
+
 /// Reads the collector's database, beside the collector.
 pub fn committed(database: &Path) -> Result<Committed> {
     let mut connection = open(database)?;
@@ -139,13 +176,7 @@ pub fn committed(database: &Path) -> Result<Committed> {
             held.values.extend(values.map(|&value| Filed { value, series: Arc::clone(series) }));
         }
     }
-    let mut statement = read.prepare("SELECT lane_id, seq_from, seq_to FROM seq_hole")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (lane, epoch) = lanes.get(&row.get(0)?).copied().context("a hole in no lane")?;
-        let (from, to): (i64, i64) = (row.get(1)?, row.get(2)?);
-        held.holes.push((lane, epoch, from.cast_unsigned(), to.cast_unsigned()));
-    }
+    held.holes = holes(&read, &lanes)?;
     let count = |table: &str| -> rusqlite::Result<u64> {
         let count: i64 =
             read.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
@@ -230,6 +261,8 @@ pub struct Verdict {
     pub unwritten: usize,
     /// Records that no kill kept out of the ledger: sent before they were durable.
     pub premature: Vec<Key>,
+    /// Records that the collector acknowledged before they were committed.
+    pub unkept: Vec<Key>,
     /// Lines of ledgers that a kill cut.
     pub torn_lines: usize,
     /// Records that the collector refused.
@@ -239,13 +272,16 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// 0 lost, 0 twice, 0 never measured, 0 sent too early, and something to judge.
+    /// 0 lost, 0 twice, 0 never measured, 0 sent or acknowledged too early, and something to judge.
+    /// Nor anything declared lost: no disk of a campaign is full or damaged.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.lost.is_empty()
             && self.duplicates == 0
             && self.phantoms == 0
             && self.premature.is_empty()
+            && self.unkept.is_empty()
+            && self.declared == 0
             && self.rejected == 0
             && self.conflicts == 0
             && self.readings > 0
@@ -344,7 +380,8 @@ mod tests {
         let lost = || Committed { hashes: HashMap::new(), ..clean() };
         assert_eq!(judge(&ledger(), &lost(), &readings).lost, [KEY]);
         let declared = Committed { holes: vec![(1, 9, 1, 4)], ..lost() };
-        assert!(judge(&ledger(), &declared, &readings).is_clean());
+        let verdict = judge(&ledger(), &declared, &readings);
+        assert_eq!((verdict.declared, verdict.lost.len(), verdict.is_clean()), (1, 0, false));
         let elsewhere = vec![(0, 9, 1, 4), (1, 8, 1, 4), (1, 9, 5, 9)];
         let elsewhere = Committed { holes: elsewhere, ..lost() };
         assert_eq!(judge(&ledger(), &elsewhere, &readings).lost, [KEY]);
@@ -394,6 +431,7 @@ mod tests {
             .execute_batch(&format!(
                 "CREATE TABLE lane (id INTEGER, lane INTEGER, epoch INTEGER);
                 CREATE TABLE head (key INTEGER);
+                CREATE TABLE seq_hole (lane_id INTEGER, seq_from INTEGER, seq_to INTEGER);
                 INSERT INTO lane VALUES (3, 1, 9);
                 INSERT INTO head VALUES ({}), ({});",
                 first + 4,
@@ -405,5 +443,15 @@ mod tests {
         assert_eq!(premature(&ledger, &database).unwrap(), [early]);
         std::fs::write(&ledger, line(KEY, 77) + &line(early, 1)).unwrap();
         assert_eq!(premature(&ledger, &database).unwrap(), []);
+
+        let acked = |upto: u64| format!("acked 1 {:016x} {upto}  .\n", 9);
+        let later = Key { seq: 6, ..KEY };
+        let durable = line(KEY, 77) + &line(early, 1) + &line(later, 2);
+        std::fs::write(&ledger, durable.clone() + &acked(5)).unwrap();
+        assert_eq!(unkept([&*ledger], &database).unwrap(), []);
+        std::fs::write(&ledger, durable + &acked(6)).unwrap();
+        assert_eq!(unkept([&*ledger], &database).unwrap(), [later]);
+        collector.execute_batch("INSERT INTO seq_hole VALUES (3, 6, 9)").unwrap();
+        assert_eq!(unkept([&*ledger], &database).unwrap(), []);
     }
 }

@@ -15,6 +15,7 @@ use super::{
     },
     Spool, no_disk,
 };
+use crate::planted;
 
 /// Commits remembered to tell live from backlog: one a second while they are live, and urgent ones.
 const MAX_RECENT: usize = 256;
@@ -159,7 +160,9 @@ impl Spool {
         }
         active.file.write_all_at(&self.scratch, at)?;
         let started = Instant::now();
-        active.file.sync()?;
+        if !planted::is("no-sync") {
+            active.file.sync()?;
+        }
         if active.fresh {
             disk.sync_dir()?;
         }
@@ -191,12 +194,28 @@ impl Spool {
         if lane.recent.len() > MAX_RECENT {
             lane.recent.pop_front();
         }
+        self.witness(&lines);
+        Ok(())
+    }
+
+    /// Tells the ledger what the collector is known to have of an epoch.
+    pub(in super::super) fn witness_ack(&mut self, index: usize, epoch: u64) {
+        if self.ledger.is_none() {
+            return;
+        }
+        let Some(state) = self.lanes[index].epoch(epoch) else { return };
+        let above: Vec<_> =
+            state.above.iter().map(|range| format!("{}-{}", range.from, range.to)).collect();
+        let contig = state.contig_upto;
+        self.witness(&format!("acked {index} {epoch:016x} {contig} {} .\n", above.join(",")));
+    }
+
+    fn witness(&mut self, lines: &str) {
         if let Some(ledger) = self.ledger.as_mut()
             && let Err(error) = ledger.write_all(lines.as_bytes())
         {
             tracing::error!(%error, "cannot write the ledger");
         }
-        Ok(())
     }
 
     /// Makes the file of the next segment; its header goes out with its first records.

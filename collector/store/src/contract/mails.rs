@@ -97,7 +97,19 @@ pub async fn incidents_open_and_close_once(
         Evaluation { open: vec![(cause("later", site), vec![])], ..evaluation(365 * 86_400) };
     assert_eq!(store.save_evaluation(next_year).await?[0].reference, "INC-2027-000001");
 
-    // Nothing of an evaluation is kept when a part of it can not be.
+    // Nothing of an evaluation is kept when a part of it can not be: no mail goes out for an
+    // incident that is not.
+    let waiting = store.outbox_depth(at(100)).await?.0;
+    let half = Evaluation {
+        open: vec![
+            (cause("half", site), vec![mail("open", "x@example.org")]),
+            (cause("nowhere", domain::id::SiteId(i64::MAX)), vec![]),
+        ],
+        ..evaluation(100)
+    };
+    assert!(store.save_evaluation(half).await.is_err());
+    assert_eq!(store.outbox_depth(at(100)).await?.0, waiting);
+    assert_eq!(store.incidents(all).await?.len(), 3);
     let timeless = Evaluation {
         states: vec![("c".to_owned(), Some("3".to_owned()))],
         open: vec![(cause("never", site), vec![])],

@@ -13,7 +13,7 @@ use super::{
     lanes::{MAX_SEQ, head_key},
     seen::{self, Seen},
 };
-use crate::{Disposition, IncomingRecord, LaneKey, Result, SeqRange, ServerTime};
+use crate::{Disposition, IncomingRecord, LaneKey, Result, SeqRange, ServerTime, planted};
 pub(super) use known::Known;
 use known::{AgentEntry, LaneEntry};
 
@@ -114,9 +114,18 @@ impl<'a> Batch<'a> {
         }
         let LaneEntry { id, ref covered, closed, .. } = *self.lane(record.lane)?;
         let mut in_hole = false;
+        if covered.contains(record.seq) && planted::is("no-dedupe") {
+            // Under a number of its own, or the table's key would be the dedupe.
+            let twin = IncomingRecord { seq: record.seq + MAX_SEQ / 2, ..record.clone() };
+            let _third = self.insert(agent, id, &twin);
+            return Ok(Disposition::Stored);
+        }
         if covered.contains(record.seq) {
             match seen::compare(self.tx, id, record.seq, record.hash)? {
                 Seen::Same => return Ok(Disposition::Duplicate),
+                Seen::Other if planted::is("conflict-as-duplicate") => {
+                    return Ok(Disposition::Duplicate);
+                }
                 Seen::Other => return Ok(Disposition::Conflict),
                 Seen::NotKept if closed => return Ok(Disposition::Duplicate),
                 Seen::NotKept => {}

@@ -12,7 +12,9 @@ use super::{
     SqliteStore, failed,
     rows::{Ms, all, change, code, one},
 };
-use crate::{Evaluation, IncidentFilter, IncidentStore, NewIncident, NewMail, Result, StoreError};
+use crate::{
+    Evaluation, IncidentFilter, IncidentStore, NewIncident, NewMail, Result, StoreError, planted,
+};
 
 const ACTION: &str = "keep an evaluation";
 /// Incidents that one question returns when it does not say.
@@ -118,6 +120,9 @@ fn open(
     let id = tx.last_insert_rowid();
     add_evidence(tx, id, &new.evidence)?;
     add_mails(tx, id, mails, at)?;
+    if planted::is("mail-before-commit") {
+        tx.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
+    }
     find(tx, IncidentId(id))
 }
 

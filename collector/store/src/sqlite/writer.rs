@@ -23,6 +23,8 @@ use super::{
     ingest::{self, Job},
     open::{self, Opened},
 };
+#[cfg(feature = "planted-bugs")]
+use crate::planted;
 use crate::{Commit, IncomingRecord, Result, StoreError};
 
 /// Control changes that may wait; more callers wait for a place, at most [`PLACE_DEADLINE`].
@@ -292,11 +294,26 @@ impl Writer {
 
     fn ingest(&mut self, jobs: Vec<Job>) {
         let started = Instant::now();
+        #[cfg(feature = "planted-bugs")]
+        if planted::is("ack-before-commit") {
+            return self.answer_before_commit(jobs);
+        }
         let outcome = self.check_usable().and_then(|()| {
             run(&mut self.conn, batch::ACTION, |tx| batch::place(tx, &mut self.known, &jobs))
         });
         self.note_damage(outcome.as_ref().err());
         ingest::answer(&mut self.known, &self.counters, jobs, outcome, started.elapsed());
+    }
+
+    /// The bug of that name: as a store would that makes things durable once a second.
+    #[cfg(feature = "planted-bugs")]
+    fn answer_before_commit(&mut self, jobs: Vec<Job>) {
+        let begun = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);
+        let Ok(tx) = begun else { return };
+        let placed = batch::place(&tx, &mut self.known, &jobs);
+        ingest::answer(&mut self.known, &self.counters, jobs, placed, Duration::ZERO);
+        std::thread::sleep(Duration::from_secs(1));
+        drop(tx.commit());
     }
 
     fn check_usable(&self) -> Result<()> {

@@ -43,7 +43,9 @@ pub(in crate::sqlite) struct Known {
 impl Known {
     /// An agent changed: it is looked up again before its next record.
     pub(in crate::sqlite) fn forget_agent(&mut self, id: AgentId) {
-        self.agents.remove(&id);
+        if !crate::planted::is("revocation-cached") {
+            self.agents.remove(&id);
+        }
     }
 
     /// A transaction failed: lanes stand where the file says, and its gaps were not added.
