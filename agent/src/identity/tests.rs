@@ -340,3 +340,21 @@ fn the_time_for_certificates_never_falls_behind_the_servers() {
     let wall = tls::TlsTime::load(dir.path(), 7).now_s();
     assert!(wall > 7 && wall < far);
 }
+
+#[test]
+fn a_server_is_not_believed_to_live_after_the_end_of_its_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let time = tls::TlsTime::load(dir.path(), 0);
+    let key = KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.not_after = rcgen::date_time_ymd(2900, 1, 1);
+    let leaf = params.self_signed(&key).unwrap();
+    let end = params.not_after.unix_timestamp();
+    time.met(Some(&[leaf.der().clone()]));
+    time.server_said(end + 1);
+    time.server_said(i64::MAX);
+    assert!(time.now_s() < end, "{}", time.now_s());
+    time.server_said(end - 1);
+    assert_eq!(time.now_s(), end - 1);
+    assert_eq!(tls::TlsTime::load(dir.path(), 0).now_s(), end - 1);
+}

@@ -83,6 +83,8 @@ pub enum ConnectError {
 #[derive(Debug)]
 pub struct TlsTime {
     floor: AtomicI64,
+    /// End of the certificate that the server showed last: its own time can not be later.
+    ceiling: AtomicI64,
     persisted: AtomicI64,
     distrust_wall: AtomicBool,
     path: PathBuf,
@@ -104,14 +106,23 @@ impl TlsTime {
         let kept = kept.unwrap_or(0);
         Self {
             floor: AtomicI64::new(not_before.max(kept)),
+            ceiling: AtomicI64::new(i64::MAX),
             persisted: AtomicI64::new(kept),
             distrust_wall: AtomicBool::new(false),
             path,
         }
     }
 
-    /// Hears the server's time, in Unix seconds, and writes it down now and then.
+    /// Hears the server's time, in Unix seconds, and writes it down now and then. A server whose clock
+    /// is years ahead for a minute must not make its certificates look expired for years.
     pub fn server_said(&self, now_s: i64) {
+        if now_s > self.ceiling.load(Relaxed) {
+            tracing::warn!(
+                now_s,
+                "the server's time is behind its certificate's end: not believed"
+            );
+            return;
+        }
         self.floor.fetch_max(now_s, Relaxed);
         let persisted = self.persisted.load(Relaxed);
         if now_s - persisted >= PERSIST_EVERY_S {
@@ -128,6 +139,14 @@ impl TlsTime {
     pub fn now_s(&self) -> i64 {
         let floor = self.floor.load(Relaxed);
         if self.distrust_wall.load(Relaxed) { floor } else { floor.max(wall_s()) }
+    }
+
+    /// Looks at the certificate of a server that is believed to be the collector.
+    pub(super) fn met(&self, certificates: Option<&[CertificateDer<'_>]>) {
+        let leaf = certificates.and_then(<[_]>::first);
+        if let Some(Ok((_, leaf))) = leaf.map(|leaf| X509Certificate::from_der(leaf)) {
+            self.ceiling.store(leaf.validity().not_after.timestamp(), Relaxed);
+        }
     }
 
     /// Whether another try with the server's last time instead of the wall clock makes sense.
@@ -270,21 +289,22 @@ pub async fn connect(
     if let Some(time) = time {
         time.distrust_wall.store(false, Relaxed);
     }
-    let error = match attempt(address, Arc::clone(&config)).await {
-        Ok(stream) => return Ok(stream),
-        Err(error) => error,
-    };
-    if let Some(time) = time
-        && is_expired(&error)
+    let mut connected = attempt(address, Arc::clone(&config)).await;
+    if let Err(error) = &connected
+        && let Some(time) = time
+        && is_expired(error)
         && time.may_distrust_wall()
     {
         tracing::warn!(
             "the wall clock seems wrong; certificates are judged by the last server time"
         );
         time.distrust_wall.store(true, Relaxed);
-        return attempt(address, config).await;
+        connected = attempt(address, config).await;
     }
-    Err(error)
+    if let (Ok(stream), Some(time)) = (&connected, time) {
+        time.met(stream.get_ref().1.peer_certificates());
+    }
+    connected
 }
 
 fn is_expired(error: &ConnectError) -> bool {

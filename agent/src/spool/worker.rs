@@ -368,8 +368,9 @@ impl Worker {
                     if planted::is("dropped-on-stop")
                         && let Some(disk) = self.spool.disk.as_deref()
                     {
-                        let names = disk.list(&|_| true).unwrap_or_default();
-                        names.iter().for_each(|(name, _)| drop(disk.remove(name)));
+                        for (name, _) in disk.list(&|_| true).unwrap_or_default() {
+                            drop(disk.remove(&name));
+                        }
                     }
                     self.publish.send_replace(self.spool.status());
                     self.stopped = true;

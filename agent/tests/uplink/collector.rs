@@ -1,6 +1,7 @@
 //! A collector of the test: real TLS and gRPC, answers by the test's hand.
 
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -10,6 +11,7 @@ use std::{
 };
 
 use agent::{enrol::Token, identity::tls};
+use futures_util::future::BoxFuture;
 use proto::{
     records::{Decoder, Record},
     v1::{
@@ -138,7 +140,13 @@ struct Shared {
     /// Answers to break off before one is given.
     broken: Mutex<u32>,
     sessions: mpsc::Sender<Session>,
+    /// What takes the next connections in the collector's place.
+    strangers: Mutex<VecDeque<Stranger>>,
 }
+
+/// Takes an agreed TLS connection and does what it likes with it.
+pub(crate) type Stranger =
+    Box<dyn FnOnce(TlsStream<TcpStream>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A running collector.
 pub(crate) struct Collector {
@@ -227,15 +235,23 @@ impl Collector {
             config: Mutex::default(),
             broken: Mutex::default(),
             sessions: tx,
+            strangers: Mutex::default(),
         });
+        let doors = Arc::clone(&shared);
         let acceptor = TlsAcceptor::from(Arc::new(authority.server()));
         let (streams, incoming) = mpsc::channel::<io::Result<Io>>(16);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, streams) = (acceptor.clone(), streams.clone());
+                let doors = Arc::clone(&doors);
                 tokio::spawn(async move {
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        let _closed = streams.send(Ok(Io(stream))).await;
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let stranger = doors.strangers.lock().unwrap().pop_front();
+                    match stranger {
+                        Some(stranger) => stranger(stream).await,
+                        None => {
+                            let _closed = streams.send(Ok(Io(stream))).await;
+                        }
                     }
                 });
             }
@@ -258,6 +274,16 @@ impl Collector {
 
     pub(crate) fn break_enrolments(&self, count: u32) {
         *self.shared.broken.lock().unwrap() = count;
+    }
+
+    /// Lets these take the next connections, one each.
+    pub(crate) fn give_way_to(&self, strangers: Vec<Stranger>) {
+        self.shared.strangers.lock().unwrap().extend(strangers);
+    }
+
+    /// Strangers that were not met yet.
+    pub(crate) fn strangers_left(&self) -> usize {
+        self.shared.strangers.lock().unwrap().len()
     }
 
     pub(crate) fn configure(&self, config: v1::Config) {

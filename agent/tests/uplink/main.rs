@@ -3,6 +3,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "any other message fails the test")]
 
 mod collector;
+mod hostile;
 
 use std::{
     collections::BTreeMap,

@@ -7,6 +7,7 @@ compile_error!("planted bugs are for debug builds under the fault campaign, neve
 
 /// Whether this bug is to be had: `VIGIE_PLANTED_BUG` names it.
 #[cfg(feature = "planted-bugs")]
+#[must_use]
 pub fn is(bug: &str) -> bool {
     static CHOSEN: std::sync::LazyLock<Option<String>> =
         std::sync::LazyLock::new(|| std::env::var("VIGIE_PLANTED_BUG").ok());
@@ -15,6 +16,7 @@ pub fn is(bug: &str) -> bool {
 
 /// No.
 #[cfg(not(feature = "planted-bugs"))]
+#[must_use]
 pub const fn is(_bug: &str) -> bool {
     false
 }
