@@ -59,6 +59,38 @@ fn one_command_on_the_server_and_its_ladder_is_measured_within_a_minute() -> Res
     Ok(())
 }
 
+/// Many networks have an IPv6 router only, which is known by its link-local address alone.
+#[test]
+fn a_gateway_without_any_other_address_is_the_ladders_gateway_on_its_interface() -> Result<()> {
+    const ROUTER: &str = "fe80::1%eth0";
+    let mut world = World::build(0, &Settings::default())?;
+    let (server, gateway) = (world.school.server().clone(), world.school.gateway());
+    for (namespace, address) in [(gateway, "fe80::1/64 dev lan0"), (&server, "fe80::a/64 dev eth0")]
+    {
+        namespace.set("/proc/sys/net/ipv6/conf/all/disable_ipv6", "0")?;
+        namespace.ip(&format!("addr add {address} nodad"))?;
+    }
+    // As a router's advertisement would; to the centre there is a way by IPv4 all the same.
+    server.ip("route add default via fe80::1 dev eth0 proto ra metric 1024")?;
+    server.ip(&format!("route add 10.77.0.0/16 via {GATEWAY}"))?;
+    server.ip("route del default")?;
+    world.agent.start()?;
+    let state_of = |world: &World, address: &str| -> Result<String> {
+        let targets = world.targets()?;
+        let known = targets.iter().find(|t| t["role"] == "gateway" && t["address"] == address);
+        Ok(known.and_then(|target| target["state"].as_str()).unwrap_or("absent").to_owned())
+    };
+    wait::until_true("the router to answer", LIMIT, || Ok(state_of(&world, ROUTER)? == "up"))?;
+    ensure!(state_of(&world, &GATEWAY.to_string())? == "absent", "{:#?}", world.targets()?);
+    world.school.gateway().ip("addr del fe80::1/64 dev lan0")?;
+    wait::until_true("the router to be down", LIMIT, || Ok(state_of(&world, ROUTER)? == "down"))?;
+    // Where there is an IPv4 gateway, that one is the rung.
+    server.default_route(&GATEWAY.to_string())?;
+    wait::until_true("the IPv4 gateway to answer", LIMIT, || {
+        Ok(state_of(&world, &GATEWAY.to_string())? == "up" && state_of(&world, ROUTER)? == "absent")
+    })
+}
+
 #[test]
 fn a_switch_shows_its_interfaces_and_their_rates() -> Result<()> {
     let mut world = World::build(1, &Settings::default())?;
