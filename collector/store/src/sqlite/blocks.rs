@@ -9,6 +9,8 @@ mod bytes;
 mod column;
 pub(crate) mod numbers;
 
+use std::ops::{Range, RangeInclusive};
+
 pub(crate) use bytes::{Reader, damaged, put, put_bytes, put_signed};
 pub(crate) use column::{Cells, State};
 use numbers::Shape;
@@ -21,6 +23,8 @@ pub(crate) const DAY_MS: i64 = 86_400_000;
 pub(crate) const MAX_ROWS: usize = 1 << 19;
 /// Most series in one part.
 const MAX_PART_SERIES: usize = 1 << 16;
+/// Most bytes of one item; more is damage.
+const MAX_ITEM_BYTES: usize = 1 << 24;
 /// A part is closed once it holds this many bytes: some overflow pages, read for one series. Its first
 /// page is half empty on average.
 const PART_BYTES: usize = 64 << 10;
@@ -140,32 +144,63 @@ impl Parts {
     }
 }
 
-/// The items of a part: series and bytes, ascending.
-pub(crate) fn items(part: &[u8]) -> Result<impl Iterator<Item = Result<(i64, &[u8])>>> {
-    let mut index = Reader::new(part, PART);
-    let n = index.count(MAX_PART_SERIES)?;
-    let mut body = index;
-    for _ in 0..n {
-        body.signed()?;
-        body.number()?;
-    }
-    let mut series = 0_i64;
-    Ok((0..n).map(move |_| {
-        series = series.wrapping_add(index.signed()?);
-        let length = index.count(usize::MAX)?;
-        Ok((series, body.take(length)?))
-    }))
+/// Neighbouring items of a part, of which nothing else is read.
+#[derive(Debug, Default)]
+pub(crate) struct Stretch {
+    /// Series and length of each item, ascending.
+    index: Vec<(i64, usize)>,
+    /// Where the first item begins in the part.
+    at: usize,
+    bytes: Vec<u8>,
 }
 
-/// The bytes of one series in a part.
-pub(crate) fn item(part: &[u8], series: i64) -> Result<Option<&[u8]>> {
-    for item in items(part)? {
-        let (id, bytes) = item?;
-        if id == series {
-            return Ok(Some(bytes));
+impl Stretch {
+    /// Finds the items of the series in `range`; `front` is the part, at least as far as its index goes.
+    pub(crate) fn find(front: &[u8], range: RangeInclusive<i64>) -> Result<Self> {
+        let mut reader = Reader::new(front, PART);
+        let n = reader.count(MAX_PART_SERIES)?;
+        let (mut series, mut skipped) = (0_i64, 0_usize);
+        let mut index = Vec::new();
+        for _ in 0..n {
+            series = series.wrapping_add(reader.signed()?);
+            let length = reader.count(MAX_ITEM_BYTES)?;
+            if range.contains(&series) {
+                index.push((series, length));
+            } else if index.is_empty() {
+                skipped += length;
+            }
         }
+        Ok(Self { index, at: front.len() - reader.rest().len() + skipped, bytes: Vec::new() })
     }
-    Ok(None)
+
+    /// Where the items stand in the part.
+    pub(crate) fn place(&self) -> Range<usize> {
+        self.at..self.at + self.index.iter().map(|item| item.1).sum::<usize>()
+    }
+
+    /// Gives it the bytes at [`Self::place`].
+    pub(crate) fn fill(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+    }
+
+    /// The items: series and bytes, ascending.
+    pub(crate) fn items(&self) -> impl Iterator<Item = Result<(i64, &[u8])>> {
+        let mut body = Reader::new(&self.bytes, PART);
+        self.index.iter().map(move |&(series, length)| Ok((series, body.take(length)?)))
+    }
+}
+
+/// The items of a part: series and bytes, ascending.
+pub(crate) fn items(part: &[u8]) -> Result<impl Iterator<Item = Result<(i64, &[u8])>>> {
+    let mut body = Reader::new(part, PART);
+    let index = Stretch::find(part, i64::MIN..=i64::MAX)?;
+    body.take(index.at)?;
+    Ok(index.index.into_iter().map(move |(series, length)| Ok((series, body.take(length)?))))
+}
+
+/// What is told of a part whose items lie outside it.
+pub(crate) fn damaged_part() -> crate::StoreError {
+    damaged(PART)
 }
 
 #[cfg(test)]
@@ -228,8 +263,12 @@ mod tests {
         }
         let parts = parts.finish();
         assert_eq!(parts.iter().map(|p| p.0).collect::<Vec<_>>(), [0, 99, 198, 297]);
-        assert_eq!(item(&parts[1].1, 102).unwrap(), Some(&[34_u8; 2_000][..]));
-        assert_eq!(item(&parts[1].1, 103).unwrap(), None);
         assert_eq!(items(&parts[3].1).unwrap().count(), 1);
+        let part = &parts[1].1;
+        let mut two = Stretch::find(part, 101..=105).unwrap();
+        two.fill(part[two.place()].to_vec());
+        let two: Vec<_> = two.items().map(Result::unwrap).collect();
+        assert_eq!(two, [(102, &[34_u8; 2_000][..]), (105, &[35_u8; 2_000][..])]);
+        assert!(Stretch::find(part, 103..=104).unwrap().place().is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 pub(crate) mod gather;
+mod parts;
 mod percentiles;
 mod signs;
 

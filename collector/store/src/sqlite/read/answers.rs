@@ -12,13 +12,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     super::{
-        blocks::{self, State, Times, day_of},
+        blocks::{State, Times, day_of},
         failed,
         rollup::{decode_fine, wide},
     },
     Facts, Shelf, by_group, facts,
-    gather::{GroupKey, block_columns, day_start, gather, part_of, read_rounds, sample},
+    gather::{GroupKey, block_columns, day_start, gather, read_rounds, sample},
     groups_of,
+    parts::{Parts, Table},
 };
 use crate::{Bucket, Result, SeriesData, Step, sqlite::compact::rolls::Roller};
 
@@ -209,13 +210,15 @@ fn stored(
     step: Step,
 ) -> Result<Option<Vec<Roll>>> {
     let fail = failed("read buckets");
-    let series = facts.id;
+    let (series, GroupKey { site, grp }) = (facts.id, key);
     match step {
         Step::FiveMinutes => {
-            let part = part_of(&mut fine_parts(conn, facts.coarse)?, key, day, series)?;
-            let Some(part) = part else { return Ok(None) };
-            let Some(item) = blocks::item(&part, series)? else { return Ok(None) };
-            decode_fine(item, day_start(day)).map(|(_, rolls)| Some(rolls))
+            let table = if facts.coarse { Table::Access } else { Table::Fine };
+            let part = Parts::new(conn, table).find((site, grp), day, &[series])?;
+            let Some(item) = part.as_ref().and_then(|part| part.items().next()) else {
+                return Ok(None);
+            };
+            decode_fine(item?.1, day_start(day)).map(|(_, rolls)| Some(rolls))
         }
         Step::Hour | Step::Day => {
             let sql = if step == Step::Hour {
@@ -234,18 +237,6 @@ fn stored(
             Ok(Some(all.into_iter().next().map(|one| one.rolls).unwrap_or_default()))
         }
     }
-}
-
-/// The statement that finds the five-minute part of a series.
-pub(super) fn fine_parts(conn: &Connection, coarse: bool) -> Result<rusqlite::CachedStatement<'_>> {
-    conn.prepare_cached(if coarse {
-        "SELECT part FROM rollup_access
-         WHERE site = ?1 AND grp = ?2 AND day = ?3 AND first <= ?4 ORDER BY first DESC LIMIT 1"
-    } else {
-        "SELECT part FROM rollup_fine
-         WHERE site = ?1 AND grp = ?2 AND day = ?3 AND first <= ?4 ORDER BY first DESC LIMIT 1"
-    })
-    .map_err(failed("read buckets"))
 }
 
 fn bucket(roll: &Roll, kind: Kind) -> Option<Bucket> {

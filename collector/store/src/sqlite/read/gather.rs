@@ -6,14 +6,15 @@ use domain::{
     id::{GroupId, SiteId},
     sample::{Sample, Span},
 };
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
     super::{
-        blocks::{self, Cells, DAY_MS, State, Times, day_of},
+        blocks::{Cells, DAY_MS, State, Times, day_of},
         failed,
     },
     Shelf,
+    parts::{Parts, Table},
 };
 use crate::{ReadPayload, Result, Rounds};
 
@@ -155,18 +156,6 @@ fn block_pieces(
     Ok(pieces)
 }
 
-/// The part of a table of parts that may hold a series.
-pub(crate) fn part_of(
-    find: &mut CachedStatement<'_>,
-    key: GroupKey,
-    day: i64,
-    series: i64,
-) -> Result<Option<Vec<u8>>> {
-    find.query_row(params![key.site.0, key.grp.0, day, series], |row| row.get(0))
-        .optional()
-        .map_err(failed(ACTION))
-}
-
 /// The columns of some series (ascending, one may be asked for twice) of a block.
 pub(crate) fn block_columns(
     conn: &Connection,
@@ -175,17 +164,12 @@ pub(crate) fn block_columns(
     series: &[i64],
     rounds: usize,
 ) -> Result<Vec<Cells>> {
-    let mut find = conn
-        .prepare_cached(
-            "SELECT part FROM block
-             WHERE site = ?1 AND grp = ?2 AND day = ?3 AND first <= ?4 ORDER BY first DESC LIMIT 1",
-        )
-        .map_err(failed(ACTION))?;
+    let mut parts = Parts::new(conn, Table::Block);
     let mut columns = Vec::with_capacity(series.len());
-    while let Some(&wanted) = series.get(columns.len()) {
+    while columns.len() < series.len() {
         let settled = columns.len();
-        if let Some(part) = part_of(&mut find, key, day, wanted)? {
-            for item in blocks::items(&part)? {
+        if let Some(part) = parts.find((key.site, key.grp), day, &series[settled..])? {
+            for item in part.items() {
                 let (id, bytes) = item?;
                 while series.get(columns.len()).is_some_and(|&wanted| wanted < id) {
                     columns.push(Cells::absent(rounds));

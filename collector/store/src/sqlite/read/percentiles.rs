@@ -10,18 +10,19 @@ use domain::{
     rollup::bucket_of,
     sample::Span,
 };
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     super::{
-        blocks, failed,
+        failed,
         rollup::{FINE_MS, Scratch, classes, means},
     },
     Shelf,
-    answers::{Standing, days, fine_from_samples, fine_parts, standing},
+    answers::{Standing, days, fine_from_samples, standing},
     facts,
-    gather::{GroupKey, day_start, part_of},
+    gather::{GroupKey, day_start},
     groups_of,
+    parts::{Parts, Table},
 };
 use crate::{EdgeSpec, Result};
 
@@ -62,10 +63,11 @@ pub(super) fn percentiles(
     let mut moved: Vec<(usize, Vec<f64>)> = Vec::new();
     let mut collected: Vec<Vec<f64>> = Vec::new();
     let mut scratch = Scratch::default();
+    let mut fine = Parts::new(conn, Table::Fine);
     for group in asked.chunk_by(|a, b| a.key == b.key) {
         collected.iter_mut().for_each(Vec::clear);
         collected.resize(collected.len().max(group.len()), Vec::new());
-        collect(conn, shelf, group, span, &mut scratch, &mut collected)?;
+        collect(conn, shelf, &mut fine, group, span, &mut scratch, &mut collected)?;
         for (one, values) in group.iter().zip(&mut collected) {
             if one.alone {
                 answer[one.place] = rank(values, spec.p);
@@ -93,6 +95,7 @@ fn rank(values: &mut [f64], p: f64) -> Option<(f64, u32)> {
 fn collect(
     conn: &Connection,
     shelf: &Shelf,
+    fine: &mut Parts<'_>,
     group: &[Asked],
     span: Span,
     scratch: &mut Scratch,
@@ -103,7 +106,6 @@ fn collect(
         let live = standing(conn, key, day)? == Standing::Live;
         let mut missing: Vec<usize> = (0..group.len()).collect();
         if !live {
-            let fine = fine_parts(conn, false)?;
             missing = stored(fine, group, &missing, day, span, scratch, out)?;
         }
         if missing.is_empty() {
@@ -111,8 +113,8 @@ fn collect(
         }
         let from_samples = live || has_samples(conn, key, day)?;
         if !from_samples {
-            let access = fine_parts(conn, true)?;
-            missing = stored(access, group, &missing, day, span, scratch, out)?;
+            let mut access = Parts::new(conn, Table::Access);
+            missing = stored(&mut access, group, &missing, day, span, scratch, out)?;
         }
         let ids: Vec<i64> = missing.iter().map(|&i| group[i].id).collect();
         if from_samples {
@@ -142,7 +144,7 @@ fn collect(
 /// From stored five-minute buckets, those of the series at the places `wanted`; returns the places of
 /// what has none.
 fn stored(
-    mut find: CachedStatement<'_>,
+    parts: &mut Parts<'_>,
     group: &[Asked],
     wanted: &[usize],
     day: i64,
@@ -155,8 +157,10 @@ fn stored(
     let mut rest = wanted;
     while let [first, beyond @ ..] = rest {
         let settled = rest.len();
-        if let Some(part) = part_of(&mut find, group[*first].key, day, group[*first].id)? {
-            for item in blocks::items(&part)? {
+        let GroupKey { site, grp } = group[*first].key;
+        let ids: Vec<i64> = rest.iter().map(|&at| group[at].id).collect();
+        if let Some(part) = parts.find((site, grp), day, &ids)? {
+            for item in part.items() {
                 let (id, bytes) = item?;
                 while let [at, more @ ..] = rest
                     && group[*at].id <= id
