@@ -78,7 +78,7 @@ pub async fn access_ports_have_five_minutes_after_their_samples(
         cells[ACCESS] = Some(3_000_000_000 + minute * 40_000 + minute * minute % 9_973);
         if minute > 1_443 {
             // The device restarted soon after the first midnight.
-            cells[1] = Some(minute);
+            cells[1] = Some((minute - 1_443) * 6_000);
         }
         let t_ms = MIDNIGHT_MS + minute * MINUTE_MS + 17_000;
         school.round(minute.unsigned_abs() + 1, t_ms, cells)
