@@ -336,3 +336,33 @@ fn every_crate_takes_its_lints_and_version_from_the_root() {
         }
     }
 }
+
+#[test]
+fn every_invariant_is_held_by_tests_that_exist() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let section = |from: &str, to: &str| {
+        let text = page.split_once(from).unwrap_or_else(|| panic!("no part {from:?}")).1;
+        text.split_once(to).unwrap_or_else(|| panic!("no part {to:?}")).0.to_owned()
+    };
+    let stated = section("## Invariants\n", "\n### Which");
+    let stated =
+        stated.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).count();
+    let table = section("\n### Which test", "\n## ");
+    let rows: Vec<_> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" | "))
+        .filter(|(number, _)| number.parse::<usize>().is_ok())
+        .collect();
+    assert_eq!(rows.len(), stated, "a row for each invariant");
+    let code: String =
+        sources(&["agent", "collector", "proto", "tests"]).into_iter().map(|file| file.1).collect();
+    for (number, names) in rows {
+        let names: Vec<_> = names.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test of invariant {number}");
+        for name in names {
+            let known =
+                code.contains(&format!("fn {name}(")) || code.contains(&format!("fn {name}<"));
+            assert!(known, "invariant {number}: there is no test {name}");
+        }
+    }
+}
