@@ -196,3 +196,63 @@ async fn a_record_that_no_spool_takes_is_refused_to_its_maker() {
     assert_eq!(status.lanes.iter().find(|lane| lane.lane == 1).unwrap().next_seq, 2);
     tokio::task::spawn_blocking(move || thread.stop("test")).await.unwrap().unwrap();
 }
+
+/// Bytes that a file really takes.
+fn taken(path: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    path.metadata().map_or(0, |found| found.blocks() * 512)
+}
+
+#[test]
+fn files_of_two_terabytes_that_hold_nothing_delay_no_start_and_fill_no_disk() {
+    const HUGE: u64 = 2 << 40;
+    let dir = tempfile::tempdir().unwrap();
+    let config = || SpoolConfig {
+        segment_bytes: 8 << 10,
+        caps: SpoolConfig::new(PathBuf::new(), [0; 16]).caps,
+        ..config(dir.path())
+    };
+    let grow = |name: &str| {
+        let file = fs::OpenOptions::new().create(true).append(true).open(dir.path().join(name));
+        file.unwrap().set_len(HUGE).unwrap();
+    };
+    let mut written = 0;
+    let mut fill = |spool: &mut Spool, upto: u64| {
+        while written < upto {
+            spool.append(&sample(1, written, Moment::default())).unwrap();
+            assert!(!spool.commit().degraded);
+            written += 1;
+        }
+    };
+    let (mut spool, _) = Spool::open(config(), clock()).unwrap();
+    fill(&mut spool, 600);
+    drop(spool);
+    let mut segments: Vec<String> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("l1-"))
+        .collect();
+    segments.sort();
+    assert!(segments.len() > 2, "{segments:?}");
+    // The newest, the oldest, two strangers, the counters.
+    grow(&segments[segments.len() - 1]);
+    grow(&segments[0]);
+    grow(&format!("l1-{:016x}-{:016x}.seg", 0xABC, 1));
+    grow(&format!("l0-{:016x}-{:016x}.seg", 0xABC, u64::MAX));
+    grow("loss.ctr");
+    for turn in 0..3 {
+        let began = std::time::Instant::now();
+        let (mut spool, _) = Spool::open(config(), clock()).unwrap();
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(10), "start {turn} took {took:?}");
+        assert!(!spool.is_degraded());
+        let there: BTreeSet<u64> =
+            all(&mut spool, 1).iter().filter_map(|(_, record)| id_of(record)).collect();
+        let events = losses(&mut spool);
+        assert_eq!(there.len() as u64, 600 + turn * 50, "declared: {events:?}");
+        fill(&mut spool, 600 + (turn + 1) * 50);
+        spool.maintain();
+    }
+    let all: u64 = fs::read_dir(dir.path()).unwrap().map(|e| taken(&e.unwrap().path())).sum();
+    assert!(all < 256 << 20, "{} MiB are taken", all >> 20);
+}
