@@ -18,6 +18,7 @@ use std::{
     time::SystemTime,
 };
 
+use agent::plan::Column;
 use proto::v1::Metric;
 use tokio::{net::UdpSocket, sync::oneshot, task::JoinSet};
 
@@ -27,6 +28,26 @@ use self::ber::Request;
 const MAX_REPLY_BYTES: usize = 1472;
 /// `error-status` of an answer that would be larger.
 const TOO_BIG: i64 = 1;
+
+/// What a port of a switch is polled for.
+pub const POLLED: [Metric; 10] = [
+    Metric::IfHcInOctets,
+    Metric::IfHcOutOctets,
+    Metric::IfInErrors,
+    Metric::IfOutErrors,
+    Metric::IfInDiscards,
+    Metric::IfOutDiscards,
+    Metric::IfHcInUcastPkts,
+    Metric::IfHcOutUcastPkts,
+    Metric::IfOperStatus,
+    Metric::IfHighSpeed,
+];
+
+/// A column of an SNMP probe's plan.
+#[must_use]
+pub fn column(metric: Metric, instance: u32) -> Column {
+    Column { target: 0, metric, instance, label: String::new() }
+}
 
 /// What is asked of the function that knows the values.
 #[derive(Debug, Clone, Copy)]

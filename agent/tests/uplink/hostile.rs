@@ -1,16 +1,37 @@
 //! A collector gone mad, or somebody in its place who has its key: the agent loses nothing, grows
 //! not, comes again, and measures meanwhile.
 
-use std::{convert::Infallible, sync::atomic::AtomicUsize};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
+use agent::{
+    app::{self, Extra},
+    clock::{Clock, SystemClock},
+    config::Config,
+    spool::NewRecord,
+};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{body::Frame, server::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use proto::{
+    KIND_SAMPLES, LANE_EVENTS, LANE_SAMPLES,
+    v1::{self, down, up},
+};
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::sync::CancellationToken;
 
-use super::*;
-use crate::collector::Stranger;
+use crate::{
+    collector::{Collector, Life, PLENTY, Stranger, soon},
+    line::{Line, enrolled, samples, value},
+};
 
 /// Bytes of an answer without end that an agent may take before it turns away: one window.
 const WINDOW: usize = 4 << 20;

@@ -16,7 +16,7 @@ use std::{
 
 use agent::{
     clock::SystemClock,
-    plan::{Column, Group, Metric, ProbeKind, Secret},
+    plan::{Group, Metric, ProbeKind, Secret},
     probe::{
         Outcome, Probe,
         snmp::{STATS, SnmpProbe},
@@ -25,10 +25,13 @@ use agent::{
     wire,
 };
 use anyhow::{Context, Result, bail, ensure};
-use e2e::bench::{
-    devices::{self, Devices},
-    figures::{Figures, Side},
-    school::COMMUNITY,
+use e2e::{
+    bench::{
+        devices::{self, Devices},
+        figures::{Figures, Side},
+        school::COMMUNITY,
+    },
+    snmp_responder::{POLLED, column},
 };
 use tokio::task::JoinSet;
 
@@ -42,19 +45,6 @@ const PERIOD: Duration = Duration::from_mins(1);
 const TIMEOUT: Duration = Duration::from_secs(2);
 const REPETITIONS: u16 = 20;
 const TICKS_PER_SECOND: f64 = 100.0;
-
-const COLUMNS: [Metric; 10] = [
-    Metric::IfHcInOctets,
-    Metric::IfHcOutOctets,
-    Metric::IfInErrors,
-    Metric::IfOutErrors,
-    Metric::IfInDiscards,
-    Metric::IfOutDiscards,
-    Metric::IfHcInUcastPkts,
-    Metric::IfHcOutUcastPkts,
-    Metric::IfOperStatus,
-    Metric::IfHighSpeed,
-];
 
 fn main() -> Result<ExitCode> {
     if devices::serve_if_asked()? {
@@ -87,11 +77,10 @@ fn main() -> Result<ExitCode> {
 
 /// A group for each device, as the collector plans them.
 fn groups(devices: &Devices, ports: &[u32], wanted: fn(u32) -> Vec<u32>) -> Vec<Arc<Group>> {
-    let column = |metric, instance| Column { target: 0, metric, instance, label: String::new() };
     let group = |((id, address), ports): ((u32, &std::net::SocketAddr), &u32)| {
         let mut columns = vec![column(Metric::SnmpOutcome, 0)];
         for port in wanted(*ports) {
-            columns.extend(COLUMNS.map(|metric| column(metric, port)));
+            columns.extend(POLLED.map(|metric| column(metric, port)));
         }
         let probe = ProbeKind::Snmp {
             address: *address,

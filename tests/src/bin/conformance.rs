@@ -1,12 +1,13 @@
 //! `conformance RECORDINGS ADDRESS`: asks recorded devices, as a simulator serves them, and compares
-//! what the SNMP probe learns with what the recordings hold.
+//! what the SNMP probe learns with what the recordings hold: the interfaces, the width of their
+//! counters, and the counters of 32 bits of those that have no wider ones.
 //!
 //! A recording is partial by nature: a device without `ifTable` must still be asked without harm.
 
 #![expect(clippy::print_stdout, reason = "a check prints its findings")]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -16,9 +17,10 @@ use std::{
 
 use agent::{
     plan::{Column, Metric, Secret},
-    probe::{Probe as _, snmp::SnmpProbe},
+    probe::{Probe as _, Round, snmp::SnmpProbe},
 };
 use anyhow::{Context as _, Result, ensure};
+use e2e::snmp_responder::column;
 use proto::v1::{SnmpInventory, event::Event};
 
 /// Time for one try: the simulator is slow on large tables.
@@ -35,6 +37,18 @@ const ROWS: [&str; 5] = [
     "1.3.6.1.2.1.2.2.1.8.",
     "1.3.6.1.2.1.31.1.1.1.15.",
 ];
+/// Counters of 32 bits and what they are polled as.
+const NARROW: [(Metric, &str); 4] = [
+    (Metric::IfInOctets, "1.3.6.1.2.1.2.2.1.10."),
+    (Metric::IfInUcastPkts, "1.3.6.1.2.1.2.2.1.11."),
+    (Metric::IfOutOctets, "1.3.6.1.2.1.2.2.1.16."),
+    (Metric::IfOutUcastPkts, "1.3.6.1.2.1.2.2.1.17."),
+];
+/// `ifHCInOctets` and `ifHCInUcastPkts`.
+const WIDE: [&str; 2] = ["1.3.6.1.2.1.31.1.1.1.6.", "1.3.6.1.2.1.31.1.1.1.7."];
+/// How a recording calls the types Counter32 and Counter64.
+const COUNTER32: &str = "65";
+const COUNTER64: &str = "70";
 const SYS_UP_TIME: &str = "1.3.6.1.2.1.1.3.0";
 
 /// What a recording holds of the system and its interfaces.
@@ -45,6 +59,10 @@ struct Recording {
     /// Every index of either table.
     known: BTreeSet<u32>,
     has_up_time: bool,
+    /// Counters of 32 bits by metric and index.
+    narrow: BTreeMap<(i32, u32), i64>,
+    /// Indexes with counters of 64 bits of octets, and of packets.
+    wide: [BTreeSet<u32>; 2],
 }
 
 impl Recording {
@@ -57,9 +75,11 @@ impl Recording {
             rows: BTreeSet::new(),
             known: BTreeSet::new(),
             has_up_time: false,
+            narrow: BTreeMap::new(),
+            wide: [BTreeSet::new(), BTreeSet::new()],
         };
         for line in text.lines() {
-            let Some((name, _)) = line.split_once('|') else { continue };
+            let Some((name, rest)) = line.split_once('|') else { continue };
             recording.has_up_time |= name == SYS_UP_TIME;
             let index = |prefix: &str| name.strip_prefix(prefix)?.parse::<u32>().ok();
             let of_table = |table: &str| {
@@ -67,6 +87,18 @@ impl Recording {
                 index.parse::<u32>().ok()
             };
             recording.rows.extend(ROWS.iter().find_map(|prefix| index(prefix)));
+            let typed = rest.split_once('|');
+            if let Some((COUNTER32, value)) = typed {
+                let of = NARROW.iter().find_map(|(of, prefix)| Some((*of, index(prefix)?)));
+                if let Some((metric, index)) = of {
+                    let value = value.parse().with_context(|| line.to_owned())?;
+                    recording.narrow.insert((metric as i32, index), value);
+                }
+            } else if let Some((COUNTER64, _)) = typed {
+                for (wide, prefix) in recording.wide.iter_mut().zip(WIDE) {
+                    wide.extend(index(prefix));
+                }
+            }
             recording.known.extend(TABLES.iter().find_map(|table| of_table(table)));
         }
         Ok(recording)
@@ -90,14 +122,18 @@ async fn main() -> Result<ExitCode> {
             && !path.to_string_lossy().contains('@')
     });
     ensure!(!paths.is_empty(), "no recordings in {directory}");
-    let (mut good, mut bad, mut rows) = (0, 0, 0);
+    let (mut good, mut bad, mut rows, mut narrow) = (0, 0, 0, 0);
     for path in &paths {
         let recording = Recording::read(path)?;
         match ask(&recording, address).await {
-            Ok(count) => {
+            Ok((count, counters)) => {
                 good += 1;
                 rows += count;
-                println!("  ok    {:<32} {count:>5} interfaces", recording.community);
+                narrow += counters;
+                println!(
+                    "  ok    {:<32} {count:>5} interfaces, {counters:>3} counters of 32 bits",
+                    recording.community
+                );
             }
             Err(error) => {
                 bad += 1;
@@ -105,22 +141,23 @@ async fn main() -> Result<ExitCode> {
             }
         }
     }
-    println!("{rows} interfaces of {good} devices as recorded\n{good} passed, {bad} failed");
+    println!("{rows} interfaces of {good} devices and {narrow} counters of 32 bits as recorded");
+    println!("{good} passed, {bad} failed");
     Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Asks one device; the number of its interfaces.
-async fn ask(recording: &Recording, address: SocketAddr) -> Result<usize> {
-    let columns = [Metric::SnmpOutcome, Metric::SysUpTime].map(|metric| Column {
-        target: 0,
-        metric,
-        instance: 0,
-        label: String::new(),
-    });
+/// One round of a probe with these columns.
+async fn poll(recording: &Recording, address: SocketAddr, columns: Vec<Column>) -> Result<Round> {
     let community = Secret(recording.community.clone());
-    let mut probe = SnmpProbe::new(1, address, community, 0, TRY, columns.to_vec());
+    let mut probe = SnmpProbe::new(1, address, community, 0, TRY, columns);
     let round = tokio::time::timeout(ROUND, probe.round()).await.context("the round has no end")?;
-    let round = round.context("cannot ask")?;
+    round.context("cannot ask")
+}
+
+/// Asks one device; the numbers of its interfaces and of its counters of 32 bits.
+async fn ask(recording: &Recording, address: SocketAddr) -> Result<(usize, usize)> {
+    let columns = [Metric::SnmpOutcome, Metric::SysUpTime].map(|metric| column(metric, 0));
+    let round = poll(recording, address, columns.to_vec()).await?;
     let up_time = round.cells[1];
     ensure!(
         up_time.is_some() == recording.has_up_time,
@@ -139,7 +176,42 @@ async fn ask(recording: &Recording, address: SocketAddr) -> Result<usize> {
         | Event::Interception(_) => None,
     });
     let inventory = inventory.with_context(|| format!("no inventory, {:?}", round.cells))?;
-    compare(recording, inventory)
+    let interfaces = compare(recording, inventory)?;
+    Ok((interfaces, narrow_counters(recording, inventory, address).await?))
+}
+
+/// Polls the counters of 32 bits of the interfaces that have no wider ones; how many there were.
+async fn narrow_counters(
+    recording: &Recording,
+    inventory: &SnmpInventory,
+    address: SocketAddr,
+) -> Result<usize> {
+    let mut columns = Vec::new();
+    for interface in &inventory.interfaces {
+        let index = interface.if_index;
+        let recorded = |metric: Metric| recording.narrow.contains_key(&(metric as i32, index));
+        let bits = |wide: usize, narrow| match () {
+            () if recording.wide[wide].contains(&index) => 64,
+            () if recorded(narrow) => 32,
+            () => 0,
+        };
+        let widths = (bits(0, Metric::IfInOctets), bits(1, Metric::IfInUcastPkts));
+        let told = (interface.octet_bits, interface.packet_bits);
+        ensure!(told == widths, "interface {index}: counters of {told:?} bits, not {widths:?}");
+        let octets = [Metric::IfInOctets, Metric::IfOutOctets].into_iter();
+        let packets = [Metric::IfInUcastPkts, Metric::IfOutUcastPkts].into_iter();
+        let of = octets.filter(|_| told.0 == 32).chain(packets.filter(|_| told.1 == 32));
+        columns.extend(of.map(|metric| column(metric, index)));
+    }
+    let round = poll(recording, address, columns.clone()).await?;
+    let mut counters = 0;
+    for (column, cell) in columns.iter().zip(round.cells) {
+        let (metric, index) = (column.metric, column.instance);
+        let recorded = recording.narrow.get(&(metric as i32, index)).copied();
+        ensure!(cell == recorded, "{metric:?}.{index} is {cell:?}, not {recorded:?}");
+        counters += usize::from(cell.is_some());
+    }
+    Ok(counters)
 }
 
 fn compare(recording: &Recording, inventory: &SnmpInventory) -> Result<usize> {
