@@ -47,6 +47,8 @@ pub struct Timetable {
     confirm: Option<(u64, u8)>,
     /// Before this, no change is confirmed.
     confirm_from: u64,
+    /// Before this, regular rounds are due and not run.
+    rest_until: u64,
 }
 
 /// A round to run now.
@@ -62,6 +64,8 @@ pub struct Tick {
     pub late: u64,
     /// Whether the round confirms a change rather than keeping the period.
     pub confirms: bool,
+    /// Whether the group rests, so that the round is not to be run but declared.
+    pub rests: bool,
 }
 
 impl Timetable {
@@ -79,9 +83,8 @@ impl Timetable {
         let after = (first + period / 2).saturating_sub(phase).div_ceil(period);
         let regular = phase + after * period;
         // Until it has run, the first round stands in the place of the regular one before.
-        let mut table = Self { period, next: regular, confirm: None, confirm_from: 0 };
-        table.confirm = Some((first, 0));
-        table
+        let confirm = Some((first, 0));
+        Self { period, next: regular, confirm, confirm_from: 0, rest_until: 0 }
     }
 
     /// When the next round starts.
@@ -103,6 +106,7 @@ impl Timetable {
                 skipped_from,
                 late: self.next_due(),
                 confirms: false,
+                rests: due < self.rest_until,
             });
         }
         let (due, left) = self.confirm.filter(|(at, _)| *at <= now)?;
@@ -111,7 +115,7 @@ impl Timetable {
             self.confirm = Some((now + ns(CONFIRM_AFTER), left - 1));
         }
         let late = self.next_due();
-        Some(Tick { due, skipped: 0, skipped_from: due, late, confirms: left > 0 })
+        Some(Tick { due, skipped: 0, skipped_from: due, late, confirms: left > 0, rests: false })
     }
 
     /// A regular round that ended at `now` found a change: two more follow, unless a change was
@@ -126,12 +130,12 @@ impl Timetable {
         self.confirm = Some((now + ns(CONFIRM_AFTER), CONFIRMATIONS));
     }
 
-    /// Puts the next round off until `at`, because measuring failed in itself.
+    /// Runs no round before `at`, because measuring failed in itself. Those that would have been are
+    /// still [taken](Self::take), each in its time: a rest that is cut short has declared no more
+    /// than it cost.
     pub fn back_off(&mut self, at: u64) {
         self.confirm = None;
-        if at > self.next {
-            self.next += (at - self.next).div_ceil(self.period) * self.period;
-        }
+        self.rest_until = at;
     }
 }
 

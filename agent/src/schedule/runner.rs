@@ -328,6 +328,8 @@ async fn measure(shared: Arc<Shared>, group: Arc<Group>, mut probe: Box<dyn Prob
         tracing::warn!(group = group.id, "a round is of more packets than may leave: none is run");
     }
     let mut panics = 0_u32;
+    // Until when a resting group's rounds are declared.
+    let mut rested_upto = 0;
     let mut last_error = None;
     loop {
         let tick = next_tick(&mut table, &shared).await;
@@ -341,6 +343,13 @@ async fn measure(shared: Arc<Shared>, group: Arc<Group>, mut probe: Box<dyn Prob
             shared.miss(cause, stretch(&group, reason, tick.skipped_from, tick.due, tick.skipped));
         }
         let started = clock.boot_ns();
+        if tick.rests {
+            let upto = started.max(rested_upto + 1);
+            let reason = GapReason::GapDeviceSkipped;
+            shared.miss("panicked", stretch(&group, reason, rested_upto, upto, 1));
+            rested_upto = upto;
+            continue;
+        }
         // A confirmation is one more round; without it none is missing.
         let is_over = tick.confirms;
         let mut in_flight = InFlight { shared: &shared, group: &group, started, is_over };
@@ -395,6 +404,7 @@ async fn measure(shared: Arc<Shared>, group: Arc<Group>, mut probe: Box<dyn Prob
                 tracing::error!(group = group.id, panic = text, "a probe failed in itself");
                 let rest = group.period.saturating_mul(1 << panics.min(16)).min(MAX_REST);
                 table.back_off(ended.saturating_add(ns(rest)));
+                rested_upto = ended.max(started + 1);
                 panics += 1;
             }
         }

@@ -94,19 +94,25 @@ fn a_stall_is_skipped_and_told() {
     let at = table.next_due();
     let tick = table.take(at + 35 * S).unwrap();
     let (due, late) = (at + 30 * S, at + 40 * S);
-    assert_eq!(tick, Tick { due, skipped: 3, skipped_from: at, late, confirms: false });
+    let (confirms, rests) = (false, false);
+    assert_eq!(tick, Tick { due, skipped: 3, skipped_from: at, late, confirms, rests });
     assert_eq!(table.take(at + 35 * S), None, "no bunching");
     assert_eq!(table.next_due(), at + 40 * S);
 }
 
 #[test]
-fn a_group_that_failed_in_itself_rests_in_whole_periods() {
+fn a_group_that_failed_in_itself_rests_and_each_round_of_its_rest_is_told() {
     let (mut table, _) = settled(0);
     let at = table.next_due();
+    assert!(!table.take(at).unwrap().rests);
+    table.confirm(at);
     table.back_off(at + 25 * S);
-    assert_eq!(table.next_due(), at + 30 * S);
-    table.back_off(at);
-    assert_eq!(table.next_due(), at + 30 * S);
+    for (round, rests) in [(1, true), (2, true), (3, false), (4, false)] {
+        let due = at + round * 10 * S;
+        assert_eq!(table.next_due(), due, "no confirmation in between");
+        let tick = table.take(due).unwrap();
+        assert_eq!((tick.skipped, tick.rests), (0, rests), "round {round}");
+    }
 }
 
 proptest! {
