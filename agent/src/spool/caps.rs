@@ -179,8 +179,9 @@ impl Spool {
         reserve.bytes.max(space.total / 100 * reserve.percent)
     }
 
-    /// Removes one segment: one that the collector has, else the oldest of the lane that is too
-    /// large, else the oldest samples, else the oldest events. False when nothing can go.
+    /// Removes one segment: one that the collector has, else (or when that fails) the oldest of the
+    /// lane that is too large, else the oldest samples, else the oldest events. False when nothing
+    /// can go.
     pub(super) fn evict_one(&mut self) -> bool {
         let acked = (0..LANES).rev().find_map(|index| {
             let lane = &self.lanes[index];
@@ -188,15 +189,19 @@ impl Spool {
                 |at: &usize| !lane.is_newest(*at) && lane.is_acked(*at) && !lane.is_stub(*at);
             (0..lane.segments.len()).find(free).map(|at| (index, at))
         });
-        let done = if let Some((lane, at)) = acked {
-            self.drop_acked(lane, at)
-        } else {
-            let most = self.lane_over_cap(0);
-            let oldest =
-                most.or_else(|| (0..LANES).rev().find(|l| self.lanes[*l].segments.len() > 1));
-            let Some(lane) = oldest else { return false };
-            self.evict_oldest(lane)
-        };
+        if let Some((lane, at)) = acked {
+            match self.drop_acked(lane, at) {
+                Ok(()) => return true,
+                // A mark takes some bytes, which a disk that is full to the last one has not.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot free an acknowledged segment, evicting another");
+                }
+            }
+        }
+        let most = self.lane_over_cap(0);
+        let oldest = most.or_else(|| (0..LANES).rev().find(|l| self.lanes[*l].segments.len() > 1));
+        let Some(lane) = oldest else { return false };
+        let done = self.evict_oldest(lane);
         if let Err(error) = &done {
             tracing::warn!(%error, "cannot make room in the spool");
         }

@@ -102,6 +102,35 @@ fn a_full_disk_costs_the_oldest_samples() {
 }
 
 #[test]
+fn a_disk_without_one_free_byte_still_gives_up_its_oldest_segment() {
+    let mut bench = Bench::new();
+    let mut id = 0;
+    while bench.segments(1).len() < 5 {
+        bench.fill(1, id..id + 1);
+        id += 1;
+    }
+    // What was sent live is acknowledged in the middle of the chain.
+    let epoch = current(bench.spool(), 1);
+    let names = bench.segments(1);
+    let first = |name: &str| format::Name::parse(name).unwrap().first_seq;
+    let middle = Range { from: first(&names[2]), to: first(&names[3]) - 1 };
+    bench.ids(1);
+    assert_eq!(bench.spool().acked(1, epoch, 0, &[middle]), AckOutcome::Applied);
+    let used = bench.disk.files().values().map(|file| file.len() as u64).sum::<u64>();
+    bench.disk.set_capacity(Some(used));
+    // None of these fails: another segment's room is found each time.
+    bench.fill(1, id..id + 60);
+    let (left, losses) = (bench.ids(1), bench.losses());
+    assert_eq!(losses[0].from_seq, 1, "the oldest went first");
+    let had = |seq: u64| (middle.from..=middle.to).contains(&seq);
+    for id in 0..id + 60 {
+        let told = covers(&losses, 1, epoch, id + 1);
+        assert!(left.contains(&id) || told || had(id + 1), "{id} is neither kept nor declared");
+    }
+    assert!(losses.iter().all(|loss| loss.reason() == GapReason::GapEvicted));
+}
+
+#[test]
 fn another_program_filling_the_disk_takes_our_share_down_to_the_reserve() {
     let mut bench =
         Bench::with(|config| config.reserve = Reserve { bytes: 8 * SEGMENT, percent: 5 });
