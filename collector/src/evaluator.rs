@@ -1,9 +1,11 @@
 //! The evaluator: on each tick from what was measured to what is told.
 //!
 //! It hears of committed rounds through the feed, keeps the last few of each target in memory, asks
-//! `domain::alert` what they mean and saves the decisions with their mails in one transaction. Late
-//! data and data of unsure time never reach it: they rewrite history, not the present.
+//! `domain::alert` what they mean and saves the decisions with their mails in one transaction; when
+//! the store refuses that, each decision has one of its own, and a refused one waits alone. Late data
+//! and data of unsure time never reach it: they rewrite history, not the present.
 
+mod held;
 mod world;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -11,7 +13,8 @@ use std::{collections::BTreeSet, time::Duration};
 use domain::{
     alert::evaluate::{Decision, Settings, close_threshold, evaluate},
     contractor::Contractor,
-    id::{IncidentId, SiteId},
+    id::IncidentId,
+    incident::Incident,
     site::Site,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -19,6 +22,7 @@ use store::{Evaluation, NewIncident, NewMail, StoreError};
 use tokio::{sync::watch, time};
 
 use crate::{context::Context, feed::FeedReader};
+use held::Held;
 use world::World;
 
 /// Time between two evaluations.
@@ -29,6 +33,8 @@ const SWEEP_TICKS: u64 = 5;
 const REFRESH_TICKS: u64 = 30;
 /// Items taken from the feed in one go, so that a flood can not starve the ticks.
 const FEED_BURST: usize = 4_096;
+/// State that is written to learn whether the store takes anything at all.
+const PROBE: &str = "probe";
 /// Lot of the contractor of sites without one of their own.
 const EVERY_LOT: &str = "*";
 
@@ -36,6 +42,7 @@ const EVERY_LOT: &str = "*";
 pub async fn run(context: Context, mut feed: FeedReader, mut stop: watch::Receiver<bool>) {
     let grace = i64::try_from(context.config.alerts.start_grace.as_secs()).unwrap_or(i64::MAX);
     let mut world = World::new(context.clock.now() + SignedDuration::from_secs(grace));
+    let mut held = Held::default();
     let mut tick = time::interval(TICK);
     tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     let mut ticks = 0_u64;
@@ -66,7 +73,7 @@ pub async fn run(context: Context, mut feed: FeedReader, mut stop: watch::Receiv
                 if !world.is_ready() {
                     continue;
                 }
-                step(&context, &mut world, sweep).await;
+                step(&context, &mut world, &mut held, sweep).await;
             }
             // A dropped sender means that the process is ending.
             _ = stop.changed() => return,
@@ -75,7 +82,7 @@ pub async fn run(context: Context, mut feed: FeedReader, mut stop: watch::Receiv
 }
 
 /// One evaluation: of every site in a sweep, else of the sites that were heard since the last.
-async fn step(context: &Context, world: &mut World, sweep: bool) {
+async fn step(context: &Context, world: &mut World, held: &mut Held, sweep: bool) {
     let started = time::Instant::now();
     let now = context.clock.now();
     let alerts = &context.config.alerts;
@@ -96,12 +103,16 @@ async fn step(context: &Context, world: &mut World, sweep: bool) {
         let mut ended = BTreeSet::new();
         for decision in decisions {
             match decision {
+                Decision::Open { ref key, .. } if held.holds(key, now) => {}
                 Decision::Open { .. } => {
                     let recipient = contractor(view.site, world.contractors());
                     evaluation.open.extend(opening(view.site, recipient, decision));
                 }
                 // Two causes may end one incident in the same step; it ends once.
                 Decision::Close { incident, restored_at, evidence } if ended.insert(incident) => {
+                    if held.holds(&closing_key(incident), now) {
+                        continue;
+                    }
                     let Some(mails) = closing(context, incident).await else { continue };
                     evaluation.close.push((incident, restored_at, evidence, mails));
                 }
@@ -112,7 +123,7 @@ async fn step(context: &Context, world: &mut World, sweep: bool) {
     evaluation.states = world.take_states();
     if !evaluation.states.is_empty() || !evaluation.open.is_empty() || !evaluation.close.is_empty()
     {
-        save(context, world, evaluation, now).await;
+        save(context, world, held, evaluation, now).await;
     }
     context.metrics.evaluation_seconds.observe(started.elapsed().as_secs_f64());
 }
@@ -165,36 +176,100 @@ fn withdrawn(incident: IncidentId, now: Timestamp) -> Decision {
     Decision::Close { incident, restored_at: now, evidence }
 }
 
-async fn save(context: &Context, world: &mut World, evaluation: Evaluation, now: Timestamp) {
-    let closed: Vec<_> = evaluation.close.iter().map(|(id, ..)| *id).collect();
-    let sites: BTreeSet<SiteId> =
-        evaluation.open.iter().map(|(incident, _)| incident.site).collect();
-    let states = evaluation.states.clone();
-    match context.store.save_evaluation(evaluation).await {
-        Ok(opened) => {
-            for incident in &opened {
-                tracing::info!(
-                    incident = incident.reference,
-                    site = incident.site.0,
-                    kind = incident.kind.code(),
-                    delay_ms = now.duration_since(incident.started_at).as_millis(),
-                    "incident opened"
-                );
-            }
-            for id in &closed {
-                tracing::info!(incident = id.0, "incident closed");
-            }
-            context.metrics.incidents_opened.inc_by(opened.len() as u64);
-            context.metrics.incidents_closed.inc_by(closed.len() as u64);
-            world.saved(opened, &closed, now);
-        }
+/// What identifies a closing, as its key does an opening.
+fn closing_key(incident: IncidentId) -> String {
+    format!("close:{}", incident.0)
+}
+
+async fn save(
+    context: &Context,
+    world: &mut World,
+    held: &mut Held,
+    evaluation: Evaluation,
+    now: Timestamp,
+) {
+    match context.store.save_evaluation(evaluation.clone()).await {
+        Ok(opened) => kept(context, world, held, &evaluation, opened, now),
         Err(error) => {
-            // Nothing was kept: the same decisions come again with the next step.
-            world.not_saved(states, &sites);
             tracing::error!(error = &error as &dyn std::error::Error, "cannot save an evaluation");
             if matches!(error, StoreError::Closed) {
+                world.states_not_saved(evaluation.states);
                 time::sleep(TICK).await;
+            } else {
+                save_one_by_one(context, world, held, evaluation, now).await;
             }
         }
     }
+}
+
+/// Saves each decision by itself, so that one that the store refuses takes no other with it.
+async fn save_one_by_one(
+    context: &Context,
+    world: &mut World,
+    held: &mut Held,
+    evaluation: Evaluation,
+    now: Timestamp,
+) {
+    let Evaluation { mut states, open, append, close, at } = evaluation;
+    let alone = || Evaluation { at, ..Evaluation::default() };
+    // A write of our own tells a refused decision from a store that takes nothing: then nothing was
+    // kept, and the same decisions come again with the next step.
+    let saved = states.clone();
+    states.push((PROBE.to_owned(), Some(now.as_second().to_string())));
+    if context.store.save_evaluation(Evaluation { states, append, ..alone() }).await.is_err() {
+        world.states_not_saved(saved);
+        return;
+    }
+    let opening = open.into_iter().map(|open| {
+        let (decision, site) = (open.0.key.clone(), Some(open.0.site.0));
+        (decision, site, Evaluation { open: vec![open], ..alone() })
+    });
+    let closing = close
+        .into_iter()
+        .map(|close| (closing_key(close.0), None, Evaluation { close: vec![close], ..alone() }));
+    for (decision, site, evaluation) in opening.chain(closing) {
+        match context.store.save_evaluation(evaluation.clone()).await {
+            Ok(opened) => kept(context, world, held, &evaluation, opened, now),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, decision, site, "the store refused a decision");
+                context.metrics.decisions_refused.inc();
+                held.refused(decision, now);
+            }
+        }
+    }
+}
+
+fn kept(
+    context: &Context,
+    world: &mut World,
+    held: &mut Held,
+    evaluation: &Evaluation,
+    opened: Vec<Incident>,
+    now: Timestamp,
+) {
+    for incident in &opened {
+        tracing::info!(
+            incident = incident.reference,
+            site = incident.site.0,
+            kind = incident.kind.code(),
+            delay_ms = now.duration_since(incident.started_at).as_millis(),
+            "incident opened"
+        );
+    }
+    let closed: Vec<_> = evaluation.close.iter().map(|(id, ..)| *id).collect();
+    for id in &closed {
+        tracing::info!(incident = id.0, "incident closed");
+    }
+    context.metrics.incidents_opened.inc_by(opened.len() as u64);
+    context.metrics.incidents_closed.inc_by(closed.len() as u64);
+    for (incident, _) in &evaluation.open {
+        if !opened.iter().any(|opened| opened.key == incident.key) {
+            // Its saving was answered by an error once, or it was ended from elsewhere.
+            tracing::warn!(key = incident.key, "an incident was opened before");
+            held.known(incident.key.clone(), now);
+            world.reload_incidents();
+        }
+    }
+    world.saved(opened, &closed, now);
 }

@@ -99,6 +99,8 @@ pub struct Metrics {
     pub incidents_opened: Counter,
     /// Incidents closed.
     pub incidents_closed: Counter,
+    /// Openings and closings of incidents that the store refused.
+    pub decisions_refused: Counter,
     /// Mails taken by the relay.
     pub mails_sent: Counter,
     /// Mails that can not be delivered.
@@ -233,6 +235,11 @@ impl Metrics {
             incidents_closed: registered!(
                 "incidents_closed",
                 "Incidents closed",
+                Counter::default()
+            ),
+            decisions_refused: registered!(
+                "decisions_refused",
+                "Openings and closings of incidents that the store refused",
                 Counter::default()
             ),
             mails_sent: registered!("mails_sent", "Mails taken by the relay", Counter::default()),

@@ -3,10 +3,12 @@
 //! A mail is leased, sent step by step and settled by what the relay said. The `Message-ID` of a
 //! transition to a recipient never changes, so the one repeat that SMTP can not avoid (the reply to
 //! the final dot was lost, RFC 1047) is recognisable. Trouble with the relay itself burns no attempt
-//! of any mail: the channel waits, the mails stay.
+//! of any mail: the channel waits, the mails stay. A relay that breaks off at one mail's recipient puts
+//! off that mail and what else goes to the recipient; the others go on by a new connection.
 
 mod message;
 mod smtp;
+mod stalled;
 
 use std::time::Duration;
 
@@ -16,7 +18,8 @@ use tokio::{sync::watch, time};
 
 use crate::{config::Smtp, context::Context};
 use message::compose;
-use smtp::{Channel, Step};
+use smtp::{Channel, Stage, Step};
+use stalled::Stalled;
 
 /// Time between two looks at the outbox.
 const POLL: Duration = Duration::from_millis(500);
@@ -27,25 +30,40 @@ const LEASE_S: u32 = 180;
 /// Pause of the channel after trouble with the relay: the first, and the longest.
 const CHANNEL_PAUSE: Duration = Duration::from_secs(2);
 const CHANNEL_PAUSE_MAX: Duration = Duration::from_mins(1);
-/// Minutes before the next attempt of a mail that was put off; the last one repeats.
-const BACKOFF_MINUTES: [i64; 5] = [1, 2, 5, 15, 30];
+/// Seconds before the next attempt of a mail that the relay put off; the last one repeats.
+const BACKOFF_S: [i64; 5] = [60, 120, 300, 900, 1800];
+/// The same after the relay broke off at the mail: a relay that restarts is back soon.
+const LOST_BACKOFF_S: [i64; 5] = [5, 60, 300, 900, 1800];
+/// Mails in a row at which the relay broke off before it counts as trouble of the relay.
+const LOST_IN_A_ROW: u32 = 3;
 /// Age at which a mail that is always put off fails.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(48);
 
+type Trouble = Box<dyn std::error::Error + Send + Sync>;
+
+/// The connection to the relay and what was learnt on it.
+#[derive(Default)]
+struct Line {
+    channel: Option<Channel>,
+    stalled: Stalled,
+    /// Mails in a row at which the relay broke off.
+    lost: u32,
+}
+
 /// Sends until `stop` says so. Without a relay in the configuration the mails stay in the outbox.
 pub async fn run(context: Context, mut stop: watch::Receiver<bool>) {
-    let mut channel = None;
+    let mut line = Line::default();
     let mut pause = CHANNEL_PAUSE;
     loop {
         let wait = match &context.config.smtp {
             None => CHANNEL_PAUSE_MAX,
-            Some(smtp) => match drain(&context, smtp, &mut channel).await {
+            Some(smtp) => match drain(&context, smtp, &mut line).await {
                 Ok(()) => {
                     pause = CHANNEL_PAUSE;
                     POLL
                 }
                 Err(error) => {
-                    channel = None;
+                    (line.channel, line.lost) = (None, 0);
                     context.metrics.mail_channel_failures.inc();
                     let error = &*error as &dyn std::error::Error;
                     tracing::warn!(error, relay = smtp.host, "mails wait for the relay");
@@ -76,17 +94,13 @@ async fn note_depth(context: &Context) {
 }
 
 /// Sends what is due. An error is trouble of the channel; the mails it met stay due.
-async fn drain(
-    context: &Context,
-    smtp: &Smtp,
-    channel: &mut Option<Channel>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn drain(context: &Context, smtp: &Smtp, line: &mut Line) -> Result<(), Trouble> {
     loop {
         let now = context.clock.now();
         let mails = context.store.lease_mails(now, LEASE_S, BATCH).await?;
         if mails.is_empty() {
             // The relay must not keep a connection for mails that may come in an hour.
-            if let Some(idle) = channel.take() {
+            if let Some(idle) = line.channel.take() {
                 idle.close().await;
             }
             return Ok(());
@@ -95,12 +109,15 @@ async fn drain(
         let targets = context.store.targets(None).await?;
         let mut trouble = None;
         for mail in mails {
+            let now = context.clock.now();
             let outcome = if trouble.is_some() {
-                SendOutcome::Waits("the relay is in trouble".to_owned())
+                SendOutcome::Waits(now, "the relay is in trouble".to_owned())
+            } else if let Some(until) = line.stalled.until(&mail.recipient, now) {
+                SendOutcome::Waits(until, "the relay broke off at this recipient".to_owned())
             } else {
                 let site = sites.iter().find(|site| site.id == mail.incident.site);
                 let target = targets.iter().find(|target| Some(target.id) == mail.incident.target);
-                let (outcome, broken) = send(context, smtp, channel, &mail, site, target).await;
+                let (outcome, broken) = send(context, smtp, line, &mail, site, target).await;
                 trouble = broken;
                 outcome
             };
@@ -113,33 +130,37 @@ async fn drain(
     }
 }
 
-type Trouble = Option<Box<dyn std::error::Error + Send + Sync>>;
-
 async fn send(
     context: &Context,
     smtp: &Smtp,
-    channel: &mut Option<Channel>,
+    line: &mut Line,
     mail: &OutboxMail,
     site: Option<&domain::site::Site>,
     target: Option<&domain::target::Target>,
-) -> (SendOutcome, Trouble) {
+) -> (SendOutcome, Option<Trouble>) {
     let message = match compose(smtp, mail, site, target) {
         Ok(message) => message,
         // An address or a text that can not be written: another attempt would be the same.
         Err(error) => return (SendOutcome::Failed(error.to_string()), None),
     };
-    let open = match channel.take() {
+    let open = match line.channel.take() {
         Some(open) => open,
         None => match Channel::open(smtp).await {
             Ok(open) => open,
             Err(error) => {
-                return (SendOutcome::Waits(error.to_string()), Some(error.into()));
+                let now = context.clock.now();
+                return (SendOutcome::Waits(now, error.to_string()), Some(error.into()));
             }
         },
     };
+    let (step, kept) = open.send(&message, context.store.mark_handed_over(mail.id)).await;
+    line.channel = kept;
+    // How long the relay took counts: a pause begins at its end.
     let now = context.clock.now();
-    let (step, kept) = open.send(&message).await;
-    *channel = kept;
+    let old = now.duration_since(mail.created_at) > MAX_AGE;
+    if !matches!(step, Step::Lost { .. }) {
+        line.lost = 0;
+    }
     match step {
         Step::Sent(reply) => {
             let incident = mail.incident.reference.as_str();
@@ -147,22 +168,49 @@ async fn send(
             (SendOutcome::Sent(reply), None)
         }
         Step::Refused(reply) => (SendOutcome::Failed(reply), None),
-        Step::PutOff(reply) if now.duration_since(mail.created_at) > MAX_AGE => {
-            (SendOutcome::Failed(reply), None)
+        Step::PutOff(reply) if old => (SendOutcome::Failed(reply), None),
+        Step::PutOff(reply) => {
+            (SendOutcome::Retry(after(&BACKOFF_S, mail.attempts, now), reply), None)
         }
-        Step::PutOff(reply) => (SendOutcome::Retry(after(mail.attempts, now), reply), None),
-        Step::Lost { after_dot: true, error } => {
-            (SendOutcome::Ambiguous(after(0, now), error.to_string()), Some(error.into()))
+        Step::Lost { at: Stage::Channel, error } => {
+            (SendOutcome::Waits(now, error.to_string()), Some(error.into()))
         }
-        Step::Lost { after_dot: false, error } => {
-            (SendOutcome::Waits(error.to_string()), Some(error.into()))
+        Step::Lost { at: Stage::Text, error } => {
+            let due = after(&BACKOFF_S, 0, now);
+            (SendOutcome::Ambiguous(due, error.to_string()), broke_off(context, line, mail, error))
+        }
+        Step::Lost { at: Stage::Envelope, error } => {
+            let due = after(&LOST_BACKOFF_S, mail.attempts, now);
+            line.stalled.note(&mail.recipient, due, now);
+            let reason = error.to_string();
+            let outcome =
+                if old { SendOutcome::Failed(reason) } else { SendOutcome::Retry(due, reason) };
+            (outcome, broke_off(context, line, mail, error))
         }
     }
 }
 
-fn after(attempts: u32, now: Timestamp) -> Timestamp {
-    let index = usize::try_from(attempts).unwrap_or(usize::MAX).min(BACKOFF_MINUTES.len() - 1);
-    now + SignedDuration::from_mins(BACKOFF_MINUTES[index])
+/// Whether a relay that broke off at a mail is in trouble itself.
+fn broke_off(
+    context: &Context,
+    line: &mut Line,
+    mail: &OutboxMail,
+    error: smtp::ChannelError,
+) -> Option<Trouble> {
+    line.lost += 1;
+    if line.lost >= LOST_IN_A_ROW {
+        return Some(error.into());
+    }
+    context.metrics.mail_channel_failures.inc();
+    let incident = mail.incident.reference.as_str();
+    let error = &error as &dyn std::error::Error;
+    tracing::warn!(error, incident, "the relay broke off at a mail; the others go on");
+    None
+}
+
+fn after(pauses: &[i64; 5], attempts: u32, now: Timestamp) -> Timestamp {
+    let index = usize::try_from(attempts).unwrap_or(usize::MAX).min(pauses.len() - 1);
+    now + SignedDuration::from_secs(pauses[index])
 }
 
 fn count(context: &Context, outcome: &SendOutcome) {
@@ -174,6 +222,6 @@ fn count(context: &Context, outcome: &SendOutcome) {
             metrics.mails_failed.inc()
         }
         SendOutcome::Retry(..) | SendOutcome::Ambiguous(..) => metrics.mails_put_off.inc(),
-        SendOutcome::Waits(_) => 0,
+        SendOutcome::Waits(..) => 0,
     };
 }

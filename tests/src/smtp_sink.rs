@@ -1,7 +1,7 @@
 //! A mail relay that keeps what it is given, and can be told to misbehave.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -30,10 +30,20 @@ pub enum Behaviour {
     Accept,
     /// The recipient is answered with this line, such as `550 5.1.1 unknown`.
     AnswerRecipient(String),
+    /// The same, and the connection ends.
+    AnswerRecipientAndCut(String),
     /// The end of the mail is answered with this line, such as `451 4.3.0 later`.
     AnswerDot(String),
+    /// The connection ends instead of an answer to the recipient.
+    CutAtRecipient,
+    /// The recipient is never answered.
+    MuteAtRecipient,
     /// The connection ends before the mail.
     CutBeforeData,
+    /// The request to hand the mail over is never answered.
+    MuteAtData,
+    /// The mail is taken, and nothing is ever answered.
+    MuteAfterDot,
     /// The mail is taken, and the connection ends instead of an answer.
     CutAfterDot,
     /// Every answer waits so long.
@@ -82,7 +92,11 @@ struct Shared {
     mails: Mutex<Vec<Mail>>,
     arrived: Condvar,
     script: Mutex<VecDeque<Behaviour>>,
+    /// What happens to every mail to a recipient, whatever the script says.
+    recipients: Mutex<HashMap<String, Behaviour>>,
     connections: Mutex<u64>,
+    /// Times that a client was left without an answer.
+    muted: Mutex<u64>,
     stopped: AtomicBool,
 }
 
@@ -131,6 +145,17 @@ impl SmtpSink {
     /// What happens to the next mails, one each; then they are accepted.
     pub fn script(&self, behaviours: impl IntoIterator<Item = Behaviour>) {
         lock(&self.shared.script).extend(behaviours);
+    }
+
+    /// What happens to every mail to this recipient.
+    pub fn for_recipient(&self, recipient: &str, behaviour: Behaviour) {
+        lock(&self.shared.recipients).insert(recipient.to_owned(), behaviour);
+    }
+
+    /// Times so far that a client was left without an answer.
+    #[must_use]
+    pub fn muted(&self) -> u64 {
+        *lock(&self.shared.muted)
     }
 
     /// Mails so far, the oldest first, unconfirmed ones included.
@@ -203,24 +228,40 @@ fn serve(shared: &Shared, stream: TcpStream) -> Result<()> {
         let answer = match verb.as_str() {
             "EHLO" => "250-sink\r\n250-8BITMIME\r\n250 SIZE 1048576".to_owned(),
             "HELO" | "MAIL" | "RSET" | "NOOP" => "250 OK".to_owned(),
-            "RCPT" => match &behaviour {
-                Behaviour::AnswerRecipient(answer) => answer.clone(),
-                Behaviour::Accept
-                | Behaviour::AnswerDot(_)
-                | Behaviour::CutBeforeData
-                | Behaviour::CutAfterDot
-                | Behaviour::Slow(_) => {
-                    envelope.1.push(address_of(&line));
-                    "250 OK".to_owned()
+            "RCPT" => {
+                let recipient = address_of(&line);
+                if let Some(always) = lock(&shared.recipients).get(&recipient) {
+                    behaviour = always.clone();
                 }
-            },
+                match &behaviour {
+                    Behaviour::AnswerRecipient(answer) => answer.clone(),
+                    Behaviour::AnswerRecipientAndCut(answer) => {
+                        answers.write_all(format!("{answer}\r\n").as_bytes())?;
+                        return Ok(());
+                    }
+                    Behaviour::CutAtRecipient => return Ok(()),
+                    Behaviour::MuteAtRecipient => return mute(shared, &mut reader),
+                    Behaviour::Accept
+                    | Behaviour::AnswerDot(_)
+                    | Behaviour::CutBeforeData
+                    | Behaviour::MuteAtData
+                    | Behaviour::MuteAfterDot
+                    | Behaviour::CutAfterDot
+                    | Behaviour::Slow(_) => {
+                        envelope.1.push(recipient);
+                        "250 OK".to_owned()
+                    }
+                }
+            }
             "DATA" if behaviour == Behaviour::CutBeforeData => return Ok(()),
+            "DATA" if behaviour == Behaviour::MuteAtData => return mute(shared, &mut reader),
             "DATA" => {
                 answers.write_all(b"354 go on\r\n")?;
                 let Some(raw) = read_mail(&mut reader)? else { return Ok(()) };
                 keep(shared, &envelope, raw, &behaviour);
                 match &behaviour {
                     Behaviour::CutAfterDot => return Ok(()),
+                    Behaviour::MuteAfterDot => return mute(shared, &mut reader),
                     Behaviour::AnswerDot(answer) => answer.clone(),
                     Behaviour::Slow(delay) => {
                         thread::sleep(*delay);
@@ -228,6 +269,10 @@ fn serve(shared: &Shared, stream: TcpStream) -> Result<()> {
                     }
                     Behaviour::Accept
                     | Behaviour::AnswerRecipient(_)
+                    | Behaviour::AnswerRecipientAndCut(_)
+                    | Behaviour::CutAtRecipient
+                    | Behaviour::MuteAtRecipient
+                    | Behaviour::MuteAtData
                     | Behaviour::CutBeforeData => "250 taken".to_owned(),
                 }
             }
@@ -239,6 +284,13 @@ fn serve(shared: &Shared, stream: TcpStream) -> Result<()> {
         };
         answers.write_all(format!("{answer}\r\n").as_bytes())?;
     }
+    Ok(())
+}
+
+/// Says nothing more, until the client leaves or our own patience ends.
+fn mute(shared: &Shared, reader: &mut BufReader<TcpStream>) -> Result<()> {
+    *lock(&shared.muted) += 1;
+    while read_line(reader)?.is_some() {}
     Ok(())
 }
 

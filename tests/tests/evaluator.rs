@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that called them")]
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use collector::{
     clock::{Clock as _, FakeClock},
@@ -19,7 +19,7 @@ use domain::{
     id::{AgentId, SiteId, TargetId},
     incident::{Incident, IncidentKind},
     site::SiteFacts,
-    target::{Detail, Group, Method, Role, TargetSpec},
+    target::{Detail, Group, Method, Role, Series, TargetSpec},
 };
 use jiff::{SignedDuration, Timestamp};
 use proto::samples::Columns;
@@ -45,12 +45,20 @@ struct World {
     _dir: tempfile::TempDir,
 }
 
+fn config(dir: &Path, alerts: &str) -> Arc<Config> {
+    let text = format!("data_dir = \"{}\"\n[alerts]\nstart_grace_s = 60\n{alerts}", dir.display());
+    Arc::new(Config::parse(&text, "collector.toml").unwrap())
+}
+
 impl World {
     async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// With these lines of the file, below `[alerts]`.
+    async fn with(alerts: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let text =
-            format!("data_dir = \"{}\"\n[alerts]\nstart_grace_s = 60\n", dir.path().display());
-        let config = Arc::new(Config::parse(&text, "collector.toml").unwrap());
+        let config = config(dir.path(), alerts);
         let samples = SampleOptions { read_payload: wire::rounds, retention: Retention::default() };
         let store = Arc::new(SqliteStore::open(&config.database(), samples).unwrap());
         let clock = Arc::new(FakeClock::new(Timestamp::from_second(1_795_419_730).unwrap()));
@@ -81,9 +89,12 @@ impl World {
 
     /// The collector ends and starts again: what it knew is what it kept.
     async fn restart(&mut self) {
+        self.restart_with(self.context.config.clone()).await;
+    }
+
+    async fn restart_with(&mut self, config: Arc<Config>) {
         self.stop.send(true).unwrap();
         self.running.take().unwrap().await.unwrap();
-        let config = self.context.config.clone();
         let (store, clock) = (self.context.store.clone(), self.clock.clone());
         self.context = Context::new(config, store, clock, [0; 32], [0; 32]);
         let (feed, reader) = feed(64, self.context.metrics.clone());
@@ -124,16 +135,24 @@ impl World {
 
     /// One round, ten seconds after the one before: these targets fail, the others answer.
     fn round(&self, group: &Group, failing: &[TargetId]) {
-        self.clock.advance(Duration::from_secs(10));
-        self.heard();
-        let cells = group.columns.iter().map(|series| {
+        self.cells(group, |series| {
             let fails = failing.contains(&series.target);
-            Some(match series.metric {
+            match series.metric {
                 OUTCOME => i64::from(fails),
                 _ => i64::from(fails) * 10_000,
-            })
+            }
         });
-        let cells: Vec<_> = cells.collect();
+    }
+
+    /// One round in which every target answers, with this loss in percent.
+    fn round_of_loss(&self, group: &Group, percent: i64) {
+        self.cells(group, |series| if series.metric == OUTCOME { 0 } else { percent * 100 });
+    }
+
+    fn cells(&self, group: &Group, cell: impl Fn(&Series) -> i64) {
+        self.clock.advance(Duration::from_secs(10));
+        self.heard();
+        let cells: Vec<_> = group.columns.iter().map(|series| Some(cell(series))).collect();
         self.feed.push(FeedItem {
             site: self.site,
             agent: self.agent,
@@ -302,4 +321,123 @@ async fn late_rounds_and_rounds_of_unsure_time_tell_nothing() {
         world.round(&group, &[device]);
     }
     world.wait("it opens", |incidents| incidents.len() == 1).await;
+}
+
+/// A warning and an alarm on one figure, which both read the gateway.
+const TWO_RULES: &str = "default_rules = false
+    [[alerts.threshold]]
+    metric = \"icmp_loss\"
+    raise = 0.2
+    clear = 0.1
+    hold_s = 0
+    [[alerts.threshold]]
+    metric = \"icmp_loss\"
+    roles = [\"gateway\", \"hop\"]
+    raise = 0.8
+    clear = 0.5
+    hold_s = 0
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_warning_and_an_alarm_on_one_figure_are_two_causes() {
+    let world = World::with(TWO_RULES).await;
+    world.target(Role::Gateway, "10.0.0.1", None).await;
+    let group = world.group().await;
+    let open = |incidents: &[Incident]| {
+        incidents.iter().filter(|incident| incident.closed_at.is_none()).count()
+    };
+    // A target that was added a moment ago is known from the next look on.
+    world.round_of_loss(&group, 0);
+    world.looked().await;
+    world.round_of_loss(&group, 40);
+    world.wait("the warning opens", |incidents| incidents.len() == 1).await;
+    // The alarm reads less than its own limit all the while, which ends no warning.
+    world.round_of_loss(&group, 40);
+    world.looked().await;
+    let incidents = world.incidents().await;
+    assert_eq!((incidents.len(), incidents[0].closed_at), (1, None));
+    world.round_of_loss(&group, 90);
+    world.wait("the alarm opens", |incidents| incidents.len() == 2 && open(incidents) == 2).await;
+    world.round_of_loss(&group, 40);
+    let incidents = world.wait("the alarm closes", |incidents| open(incidents) == 1).await;
+    let line = incidents[0].evidence.last().unwrap();
+    assert!(line.starts_with("Retour sous le seuil") && line.contains("40,0 %"), "{line}");
+    assert_eq!(incidents[1].closed_at, None, "the warning stands");
+    world.round_of_loss(&group, 0);
+    let incidents = world.wait("the warning closes", |incidents| open(incidents) == 0).await;
+    assert_eq!(incidents.len(), 2);
+    for incident in incidents {
+        assert_eq!(world.context.store.recipients(incident.id).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_incident_of_a_rule_that_is_no_more_ends_with_its_own_words() {
+    let mut world = World::with(TWO_RULES).await;
+    world.target(Role::Gateway, "10.0.0.1", None).await;
+    let group = world.group().await;
+    // A target that was added a moment ago is known from the next look on.
+    world.round_of_loss(&group, 0);
+    world.looked().await;
+    world.round_of_loss(&group, 90);
+    world.wait("both open", |incidents| incidents.len() == 2).await;
+    // The warning stays as it is; the alarm's limit is another one now.
+    let changed = TWO_RULES.replace("0.8", "0.95");
+    world.restart_with(config(&world.context.config.data_dir, &changed)).await;
+    let incidents =
+        world.wait("one closes", |incidents| incidents.iter().any(|i| i.closed_at.is_some())).await;
+    assert_eq!(incidents.len(), 2);
+    let closed: Vec<_> = incidents.iter().filter(|i| i.closed_at.is_some()).collect();
+    assert_eq!(closed.len(), 1);
+    assert!(closed[0].key.contains("0.8"), "{}", closed[0].key);
+    let line = closed[0].evidence.last().unwrap();
+    assert_eq!(line, "Seuil retiré de la configuration : état non mesuré");
+    world.round_of_loss(&group, 90);
+    world.looked().await;
+    assert_eq!(world.incidents().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_that_the_store_refuses_holds_no_other_back_and_is_not_tried_with_each_tick() {
+    let world = World::new().await;
+    let bad = world.target(Role::Equipment, "10.0.0.2", None).await;
+    let good = world.target(Role::Equipment, "10.0.0.3", None).await;
+    let group = world.group().await;
+    // From beside: nothing that the collector itself does makes such a refusal.
+    let beside = rusqlite::Connection::open(world.context.config.database()).unwrap();
+    beside.busy_timeout(LIMIT).unwrap();
+    beside
+        .execute_batch(&format!(
+            "CREATE TRIGGER refuse BEFORE INSERT ON incident WHEN NEW.target = {}
+             BEGIN SELECT RAISE(ABORT, 'refused'); END",
+            bad.0
+        ))
+        .unwrap();
+    for _ in 0..4 {
+        world.round(&group, &[bad, good]);
+    }
+    let incidents = world.wait("the other opens", |incidents| !incidents.is_empty()).await;
+    assert_eq!(incidents[0].target, Some(good));
+    let refused = || world.context.metrics.decisions_refused.get();
+    // Time stands still: however often the evaluator looks, it asks once.
+    world.looked().await;
+    assert_eq!(refused(), 1);
+    for target in [bad, good] {
+        world.round(&group, &[target]);
+    }
+    world.looked().await;
+    assert_eq!(refused(), 2, "ten seconds later, once more");
+    // What the site's other target does is told meanwhile.
+    for _ in 0..3 {
+        world.round(&group, &[bad]);
+    }
+    world.wait("the other closes", |incidents| incidents[0].closed_at.is_some()).await;
+    beside.execute_batch("DROP TRIGGER refuse").unwrap();
+    world.clock.advance(Duration::from_mins(5));
+    for _ in 0..3 {
+        world.round(&group, &[bad]);
+    }
+    let incidents = world.wait("it opens at last", |incidents| incidents.len() == 2).await;
+    assert_eq!(incidents[0].target, Some(bad));
+    assert_eq!(world.context.store.recipients(incidents[0].id).await.unwrap().len(), 1);
 }

@@ -105,6 +105,24 @@ impl World {
         }
     }
 
+    /// Waits until the notifier has looked for due mails since now.
+    async fn looked_at_outbox(&self) {
+        let (looks, end) =
+            (&self.context.metrics.outbox_oldest_seconds, time::Instant::now() + LIMIT);
+        // It tells the age of the oldest after each look: a mark that only a look takes away.
+        looks.set(-1);
+        while looks.get() == -1 {
+            assert!(time::Instant::now() < end, "the notifier stands still");
+            time::sleep(Duration::from_millis(10)).await;
+        }
+        // The first may have been under way already.
+        looks.set(-1);
+        while looks.get() == -1 {
+            assert!(time::Instant::now() < end, "the notifier stands still");
+            time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     async fn received(&self, count: usize) -> Vec<Mail> {
         let end = time::Instant::now() + LIMIT;
         while self.sink.mails().len() < count {
@@ -246,4 +264,140 @@ async fn without_a_relay_mails_wait_and_the_depth_tells() {
     let depth = world.context.store.outbox_depth(world.clock.now()).await.unwrap();
     assert_eq!(depth.0, 1);
     assert!(SignedDuration::from_secs(depth.1.try_into().unwrap()) >= SignedDuration::from_mins(1));
+}
+
+/// Twenty mails arrive while the relay misbehaves at one recipient, and those to it come later.
+async fn others_arrive_beside(trap: Behaviour) {
+    let mut world = World::new([]).await;
+    world.sink.for_recipient("trap@example.org", trap);
+    for key in ["first", "second", "third"] {
+        world.open(key, &["trap@example.org"]).await;
+    }
+    let others: Vec<_> = (1..=20).map(|n| format!("lot{n}@example.org")).collect();
+    let all: Vec<_> = others.iter().map(String::as_str).collect();
+    world.open("others", &all).await;
+    world.start();
+    // One deadline of a reply passes, not one for each mail to that recipient.
+    let end = time::Instant::now() + Duration::from_secs(55);
+    while world.context.store.outbox_depth(world.clock.now()).await.unwrap().0 > 3 {
+        assert!(time::Instant::now() < end, "{} of 20 arrived", world.sink.mails().len());
+        time::sleep(Duration::from_millis(20)).await;
+    }
+    let reached = |mails: &[Mail]| {
+        let mut reached: Vec<_> = mails.iter().flat_map(|mail| mail.recipients.clone()).collect();
+        reached.sort_unstable();
+        reached
+    };
+    let mut expected = others.clone();
+    expected.sort_unstable();
+    assert_eq!(reached(&world.sink.mails()), expected, "each once");
+    assert_eq!(world.context.metrics.mails_put_off.get(), 1, "one attempt stood for the three");
+    world.sink.for_recipient("trap@example.org", Behaviour::Accept);
+    world.drained().await;
+    let late = ["trap@example.org"; 3].map(str::to_owned);
+    assert_eq!(reached(&world.sink.mails()[20..]), late);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_hangs_at_one_recipient_holds_no_other_mail() {
+    others_arrive_beside(Behaviour::MuteAtRecipient).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_hangs_up_at_one_recipient_holds_no_other_mail() {
+    others_arrive_beside(Behaviour::CutAtRecipient).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recipient_at_which_the_relay_hangs_up_is_tried_at_growing_distances_and_given_up() {
+    let mut world = World::new([]).await;
+    world.sink.for_recipient("trap@example.org", Behaviour::CutAtRecipient);
+    world.open("a", &["trap@example.org"]).await;
+    world.start();
+    let tries = || world.context.metrics.mails_put_off.get();
+    for (n, pause_s) in [(1, 5), (2, 60), (3, 300), (4, 900), (5, 1800), (6, 1800)] {
+        let end = time::Instant::now() + LIMIT;
+        while tries() < n {
+            assert!(time::Instant::now() < end, "no attempt {n}");
+            time::sleep(Duration::from_millis(20)).await;
+        }
+        // Due one second later, and not now: the notifier looks twice a second.
+        world.clock.advance(Duration::from_secs(pause_s - 1));
+        world.looked_at_outbox().await;
+        assert_eq!(tries(), n, "an early attempt after {n}");
+        world.clock.advance(Duration::from_secs(1));
+    }
+    world.clock.advance(Duration::from_hours(49));
+    world.drained().await;
+    assert_eq!(world.context.metrics.mails_failed.get(), 1);
+    assert!(world.sink.mails().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_recipient_after_which_the_relay_hangs_up_is_not_tried_again() {
+    let bye = Behaviour::AnswerRecipientAndCut("550 5.1.1 unknown".to_owned());
+    let mut world = World::new([bye]).await;
+    world.open("a", &["gone@example.org", "here@example.org"]).await;
+    world.start();
+    world.drained().await;
+    assert_eq!(world.context.metrics.mails_failed.get(), 1);
+    let mails = world.sink.mails();
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].recipients, ["here@example.org"]);
+}
+
+/// The notifier dies each time that the sink leaves it without an answer, `times` times.
+async fn killed_at(trap: Behaviour, times: usize) -> World {
+    let mut world = World::new(vec![trap; times]).await;
+    world.open("a", &["lot2@example.org"]).await;
+    for _ in 0..times {
+        let (muted, end) = (world.sink.muted(), time::Instant::now() + LIMIT);
+        world.start();
+        while world.sink.muted() == muted {
+            if world.context.store.outbox_depth(world.clock.now()).await.unwrap().0 == 0 {
+                break;
+            }
+            assert!(time::Instant::now() < end, "the notifier never came to the point");
+            time::sleep(Duration::from_millis(10)).await;
+        }
+        world.kill().await;
+        world.clock.advance(Duration::from_mins(5));
+    }
+    world.start();
+    world.drained().await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notifier_that_dies_before_the_text_sends_the_mail_once_however_often_it_dies() {
+    for trap in [Behaviour::MuteAtRecipient, Behaviour::MuteAtData] {
+        let world = killed_at(trap, 6).await;
+        let mails = world.sink.mails();
+        assert_eq!(mails.len(), 1);
+        assert!(mails[0].is_confirmed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notifier_that_dies_between_the_mark_and_the_final_dot_sends_the_mail_after_all() {
+    let mut world = World::new([]).await;
+    world.open("a", &["lot2@example.org"]).await;
+    // What such a notifier leaves behind: a lease, the mark, and no mail.
+    let leased = world.context.store.lease_mails(world.clock.now(), 180, 20).await.unwrap();
+    world.context.store.mark_handed_over(leased[0].id).await.unwrap();
+    world.clock.advance(Duration::from_mins(5));
+    world.start();
+    world.drained().await;
+    assert_eq!(world.sink.mails().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notifier_that_dies_after_the_final_dot_repeats_the_mail_once_however_often_it_dies() {
+    // Each relay here has taken the mail; that its answer is still to come or lies unread is one.
+    for times in [1, 2, 6] {
+        let world = killed_at(Behaviour::MuteAfterDot, times).await;
+        let mails = world.sink.mails();
+        assert_eq!(mails.len(), 2, "{times} deaths");
+        assert_eq!(ids(&mails)[0], ids(&mails)[1], "recognisable as the same");
+    }
 }

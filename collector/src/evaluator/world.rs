@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use domain::{
     agent::AgentStatus,
     alert::{
-        evaluate::{Firing, SiteView, threshold_cause},
+        evaluate::{Firing, SiteView, open_of, threshold_cause},
         rounds::{Rounds, Seen, is_good},
         rules::{Figure, Rule},
         threshold::{Alert, AlertState},
@@ -62,6 +62,8 @@ pub(super) struct Watched {
 #[derive(Debug, Default)]
 struct Known {
     targets: Vec<Target>,
+    /// Targets of open incidents that the ladder registered: how they go is told rightly.
+    ladder: BTreeSet<TargetId>,
     rounds: BTreeMap<TargetId, Rounds>,
     watched: BTreeMap<(usize, TargetId, String), Watched>,
     open: Vec<Incident>,
@@ -71,6 +73,12 @@ struct Known {
 }
 
 /// Everything that the evaluator knows.
+///
+/// What bounds its maps: `sites`, `contractors` and `agents` hold the store's registered ones; `known`
+/// those sites; its `rounds`, `answered` and `new_states` at most one entry per target
+/// ([`crate::targets::MAX_TARGETS`] of a site are active, the others are forgotten with each refresh),
+/// `watched` one per rule ([`crate::config::MAX_THRESHOLDS`] and the default ones) and registered
+/// series ([`crate::targets::MAX_SERIES`] of a site); `layouts` has [`MAX_LAYOUTS`].
 #[derive(Debug)]
 pub(super) struct World {
     /// Before this instant silence opens nothing: agents are coming back.
@@ -81,7 +89,7 @@ pub(super) struct World {
     known: HashMap<SiteId, Known>,
     layouts: HashMap<(GroupId, Layout), Prepared>,
     answered: BTreeSet<TargetId>,
-    new_states: Vec<(String, Option<String>)>,
+    new_states: BTreeMap<String, Option<String>>,
     dirty: HashSet<SiteId>,
     stale: bool,
     incidents_loaded: bool,
@@ -97,7 +105,7 @@ impl World {
             known: HashMap::new(),
             layouts: HashMap::new(),
             answered: BTreeSet::new(),
-            new_states: Vec::new(),
+            new_states: BTreeMap::new(),
             dirty: HashSet::new(),
             stale: true,
             incidents_loaded: false,
@@ -149,10 +157,23 @@ impl World {
             }
             let filter =
                 IncidentFilter { open_only: true, limit: u32::MAX, ..IncidentFilter::default() };
-            for incident in store.incidents(filter).await? {
+            let open = store.incidents(filter).await?;
+            for known in self.known.values_mut() {
+                known.open.clear();
+            }
+            for incident in open {
                 self.known.entry(incident.site).or_default().open.push(incident);
             }
             self.incidents_loaded = true;
+        }
+        // Asked while the target stands: once it is withdrawn, the ladder knows it no more.
+        for (site, known) in &mut self.known {
+            let about: BTreeSet<_> = known.open.iter().filter_map(|open| open.target).collect();
+            known.ladder.retain(|target| about.contains(target));
+            if about.iter().any(|target| !known.ladder.contains(target)) {
+                let rungs = store.rungs(*site).await?;
+                known.ladder.extend(rungs.into_iter().filter(|rung| about.contains(rung)));
+            }
         }
         self.forget_withdrawn();
         Ok(())
@@ -167,7 +188,7 @@ impl World {
             known.watched.retain(|(_, target, _), _| active.contains(target));
         }
         for gone in self.answered.extract_if(.., |target| !active.contains(target)) {
-            self.new_states.push((format!("{ANSWERED}{gone}"), None));
+            self.new_states.insert(format!("{ANSWERED}{gone}"), None);
         }
         let agents = &self.agents;
         let sites = &self.sites;
@@ -261,7 +282,7 @@ impl World {
                 known.rounds.entry(target).or_default().push(Seen { at, outcome });
                 if is_good(outcome) == Some(true) && self.answered.insert(target) {
                     let key = format!("{ANSWERED}{target}");
-                    self.new_states.push((key, Some("1".to_owned())));
+                    self.new_states.insert(key, Some("1".to_owned()));
                 }
             }
             for reading in prepared.readings.iter().filter(|_| !past) {
@@ -326,6 +347,7 @@ impl World {
         Some(SiteView {
             site: self.sites.get(&site)?,
             targets: &known.targets,
+            ladder: &known.ladder,
             rounds: &known.rounds,
             answered: &self.answered,
             heard: known.heard,
@@ -337,7 +359,7 @@ impl World {
 
     /// States to save, and forgets them.
     pub(super) fn take_states(&mut self) -> Vec<(String, Option<String>)> {
-        std::mem::take(&mut self.new_states)
+        std::mem::take(&mut self.new_states).into_iter().collect()
     }
 
     /// The store kept the decisions.
@@ -356,14 +378,16 @@ impl World {
         }
     }
 
-    /// The store kept nothing: look again.
-    pub(super) fn not_saved(
-        &mut self,
-        states: Vec<(String, Option<String>)>,
-        sites: &BTreeSet<SiteId>,
-    ) {
-        self.new_states.extend(states);
-        self.dirty.extend(sites);
+    /// The store kept no states: they come again, unless newer ones stand for them.
+    pub(super) fn states_not_saved(&mut self, states: Vec<(String, Option<String>)>) {
+        for (key, value) in states {
+            self.new_states.entry(key).or_insert(value);
+        }
+    }
+
+    /// Incidents are open in the store of which nothing is known here: read them anew.
+    pub(super) fn reload_incidents(&mut self) {
+        (self.incidents_loaded, self.stale) = (false, true);
     }
 }
 
@@ -398,11 +422,6 @@ impl Known {
         }
         watched.alert.observe(&rule.threshold, value, at, max_gap);
     }
-}
-
-fn open_of<'a>(open: &'a [Incident], cause: &str) -> Option<&'a Incident> {
-    open.iter()
-        .find(|incident| incident.key.strip_prefix(cause).is_some_and(|rest| rest.starts_with('@')))
 }
 
 fn prepare(columns: Vec<Series>, rules: &[Rule]) -> Prepared {

@@ -8,10 +8,11 @@ use lettre::{
         Error,
         authentication::{Credentials, Mechanism},
         client::{AsyncSmtpConnection, TlsParameters},
-        commands::{Data, Mail, Rcpt},
-        extension::ClientId,
+        commands::{Data, Mail, Rcpt, Rset},
+        extension::{ClientId, Extension, MailBodyParameter, MailParameter},
     },
 };
+use store::StoreError;
 use tokio::time::timeout;
 
 use crate::config::{Smtp, SmtpTls};
@@ -37,6 +38,9 @@ pub(super) enum ChannelError {
     /// A dialogue failed.
     #[error("the mail relay failed at {step}")]
     Step { step: &'static str, source: Error },
+    /// What is about to be sent could not be noted, so nothing was.
+    #[error("cannot note that a mail is being handed over")]
+    Mark(#[source] StoreError),
     /// A secret's file can not be read.
     #[error("cannot read {path}")]
     Secret { path: String, source: std::io::Error },
@@ -51,8 +55,19 @@ pub(super) enum Step {
     Refused(String),
     /// Not now; the relay's reply.
     PutOff(String),
-    /// The connection was lost, before or after the whole message was handed over.
-    Lost { after_dot: bool, error: ChannelError },
+    /// The relay broke off.
+    Lost { at: Stage, error: ChannelError },
+}
+
+/// How far a message was when the relay broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Before anything of this message was said: every mail would fare alike.
+    Channel,
+    /// At its recipient or at the request to hand it over: the next message may pass.
+    Envelope,
+    /// Its text was on its way: the relay may have taken it.
+    Text,
 }
 
 /// An open, greeted, protected and authenticated connection.
@@ -110,61 +125,62 @@ impl Channel {
         Ok(Self(connection))
     }
 
-    /// Sends one message; gives the connection back while it can be used.
-    pub(super) async fn send(mut self, message: &Message) -> (Step, Option<Self>) {
-        match self.dialogue(message).await {
-            Ok(step @ Step::Lost { .. }) => (step, None),
-            Ok(step) => (step, Some(self)),
-            Err(error) => (Step::Lost { after_dot: false, error }, None),
+    /// Sends one message; gives the connection back while it can be used. `mark` is awaited when the
+    /// relay is ready for the text and before the first byte of it: once it is done, the message may
+    /// be taken. Between the two lies only the writing of some kilobytes.
+    pub(super) async fn send(
+        mut self,
+        message: &Message,
+        mark: impl Future<Output = Result<(), StoreError>> + Send,
+    ) -> (Step, Option<Self>) {
+        match self.dialogue(message, mark).await {
+            Ok((step, Next::Ready)) => (step, Some(self)),
+            // A relay that refuses a recipient and hangs up has still answered.
+            Ok((step, Next::Reset)) => match within(REPLY, "RSET", self.0.command(Rset)).await {
+                Ok(_) => (step, Some(self)),
+                Err(_) => (step, None),
+            },
+            Err((at, error)) => (Step::Lost { at, error }, None),
         }
     }
 
-    async fn dialogue(&mut self, message: &Message) -> Result<Step, ChannelError> {
+    async fn dialogue(
+        &mut self,
+        message: &Message,
+        mark: impl Future<Output = Result<(), StoreError>> + Send,
+    ) -> Result<(Step, Next), (Stage, ChannelError)> {
         let envelope = message.envelope();
         let mut parameters = Vec::new();
-        if self
-            .0
-            .server_info()
-            .supports_feature(lettre::transport::smtp::extension::Extension::EightBitMime)
-        {
-            parameters.push(lettre::transport::smtp::extension::MailParameter::Body(
-                lettre::transport::smtp::extension::MailBodyParameter::EightBitMime,
-            ));
+        if self.0.server_info().supports_feature(Extension::EightBitMime) {
+            parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
         }
         let mail = Mail::new(envelope.from().cloned(), parameters);
         // A relay that refuses the sender refuses every mail alike: trouble of the channel.
-        within(REPLY, "MAIL FROM", self.0.command(mail)).await?;
+        within(REPLY, "MAIL FROM", self.0.command(mail))
+            .await
+            .map_err(|error| (Stage::Channel, error))?;
         for recipient in envelope.to() {
             let rcpt = Rcpt::new(recipient.clone(), Vec::new());
-            match within(REPLY, "RCPT TO", self.0.command(rcpt)).await {
-                Err(ChannelError::Step { source, .. }) if source.status().is_some() => {
-                    // A connection that can not even be reset is dropped by the next use.
-                    within(REPLY, "RSET", self.0.command(lettre::transport::smtp::commands::Rset))
-                        .await?;
-                    return Ok(if source.is_permanent() {
-                        Step::Refused(text(&source))
-                    } else {
-                        Step::PutOff(text(&source))
-                    });
-                }
-                other => other?,
-            };
+            if let Err(error) = within(REPLY, "RCPT TO", self.0.command(rcpt)).await {
+                let step = answered(error).map_err(|error| (Stage::Envelope, error))?;
+                return Ok((step, Next::Reset));
+            }
         }
-        within(REPLY, "DATA", self.0.command(Data)).await?;
+        within(REPLY, "DATA", self.0.command(Data))
+            .await
+            .map_err(|error| (Stage::Envelope, error))?;
+        mark.await.map_err(|error| (Stage::Channel, ChannelError::Mark(error)))?;
         match within(FINAL_DOT, "the message", self.0.message(&message.formatted())).await {
             Ok(reply) => {
                 let lines: Vec<_> = reply.message().collect();
-                Ok(Step::Sent(short(&format!("{} {}", reply.code(), lines.join(" ")))))
-            }
-            Err(ChannelError::Step { source, .. }) if source.status().is_some() => {
-                Ok(if source.is_permanent() {
-                    Step::Refused(text(&source))
-                } else {
-                    Step::PutOff(text(&source))
-                })
+                let reply = short(&format!("{} {}", reply.code(), lines.join(" ")));
+                Ok((Step::Sent(reply), Next::Ready))
             }
             // Silence after the final dot: the relay may have taken it.
-            Err(error) => Ok(Step::Lost { after_dot: true, error }),
+            Err(error) => {
+                let step = answered(error).map_err(|error| (Stage::Text, error))?;
+                Ok((step, Next::Ready))
+            }
         }
     }
 
@@ -174,6 +190,26 @@ impl Channel {
             self.0.abort().await;
         }
     }
+}
+
+/// What the dialogue leaves to do before the next message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing.
+    Ready,
+    /// Ending the transaction.
+    Reset,
+}
+
+/// What the relay said against a message, if it said something.
+fn answered(error: ChannelError) -> Result<Step, ChannelError> {
+    if let ChannelError::Step { source, .. } = &error
+        && source.status().is_some()
+    {
+        let reply = text(source);
+        return Ok(if source.is_permanent() { Step::Refused(reply) } else { Step::PutOff(reply) });
+    }
+    Err(error)
 }
 
 fn text(error: &Error) -> String {

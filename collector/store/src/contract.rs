@@ -27,7 +27,10 @@ pub use ingest::{
 };
 #[cfg(test)]
 pub(crate) use ingest::{commit, record, samples};
-pub use mails::{incidents_open_and_close_once, mails_are_sent_in_order_and_once};
+pub use mails::{
+    a_lost_lease_repeats_only_what_may_not_have_been_sent, incidents_open_and_close_once,
+    mails_are_sent_in_order_and_once,
+};
 pub use people::{
     certificates_are_retired_by_newer_ones, imports_are_all_or_nothing, sites_are_kept,
     tokens_are_redeemed_once,

@@ -274,8 +274,8 @@ pub struct OutboxMail {
     pub created_at: Timestamp,
     /// Attempts that the relay answered before this one.
     pub attempts: u32,
-    /// True when an earlier attempt may have been taken by the relay: at most one resend, with the
-    /// same Message-ID.
+    /// True when an earlier attempt may have been taken by the relay: this is the one resend, with
+    /// the same Message-ID.
     pub ambiguous: bool,
 }
 
@@ -286,8 +286,8 @@ pub enum SendOutcome {
     Sent(String),
     /// Try again at this time; with what the relay said of this mail.
     Retry(Timestamp, String),
-    /// The relay itself could not be used: as due as before, and no attempt of this mail.
-    Waits(String),
+    /// Something else than this mail stands in its way until this time; no attempt of this mail.
+    Waits(Timestamp, String),
     /// The relay may have taken it: the connection was lost after the final dot.
     Ambiguous(Timestamp, String),
     /// Never to be sent to this recipient; with what the relay said.
@@ -297,8 +297,9 @@ pub enum SendOutcome {
 /// The outbox.
 #[async_trait]
 pub trait OutboxStore: Send + Sync {
-    /// Leases up to `limit` due mails for `lease_s` seconds, oldest first. The open mail of an
-    /// incident always comes before its close mail to the same recipient.
+    /// Leases up to `limit` due mails for `lease_s` seconds: those without a failed attempt first,
+    /// then the oldest. The open mail of an incident always comes before its close mail to the same
+    /// recipient.
     async fn lease_mails(
         &self,
         now: Timestamp,
@@ -307,6 +308,10 @@ pub trait OutboxStore: Send + Sync {
     ) -> Result<Vec<OutboxMail>>;
     /// Whom the opening of an incident was written to: its later mails go to the same.
     async fn recipients(&self, incident: IncidentId) -> Result<Vec<String>>;
+    /// Notes, durably, that the text of a leased mail is about to be handed over: whoever finds the
+    /// lease run out knows that the relay may have taken it. [`crate::StoreError::NotFound`] when the
+    /// mail is not leased, and must not be sent.
+    async fn mark_handed_over(&self, id: OutboxId) -> Result<()>;
     /// Records what became of a leased mail.
     async fn settle_mail(&self, id: OutboxId, at: Timestamp, outcome: SendOutcome) -> Result<()>;
     /// Number of mails not yet sent, and the age of the oldest in seconds.

@@ -24,6 +24,8 @@ pub struct SiteView<'a> {
     pub site: &'a Site,
     /// Its targets, withdrawn ones included.
     pub targets: &'a [Target],
+    /// Targets that the agent's own ladder registered, as far as known: it withdraws them by itself.
+    pub ladder: &'a BTreeSet<TargetId>,
     /// Last rounds by target.
     pub rounds: &'a BTreeMap<TargetId, Rounds>,
     /// Targets that ever answered, in this life of the collector or before.
@@ -136,9 +138,15 @@ pub fn evaluate(view: &SiteView<'_>, settings: Settings, now: Timestamp) -> Vec<
 }
 
 fn open<'a>(view: &SiteView<'a>, cause: &str) -> Option<&'a Incident> {
-    view.open.iter().find(|incident| {
-        incident.key.strip_prefix(cause).is_some_and(|start| start.starts_with('@'))
-    })
+    open_of(view.open, cause)
+}
+
+/// The incident of a cause among open ones. A cause may end in a device's own text, so what follows it
+/// in the key must be a start and nothing else.
+#[must_use]
+pub fn open_of<'a>(open: &'a [Incident], cause: &str) -> Option<&'a Incident> {
+    let is_start = |rest: &str| rest.strip_prefix('@').is_some_and(|ms| ms.parse::<i64>().is_ok());
+    open.iter().find(|incident| incident.key.strip_prefix(cause).is_some_and(is_start))
 }
 
 fn key(cause: &str, started_at: Timestamp) -> String {
@@ -339,15 +347,19 @@ fn decide_withdrawn(view: &SiteView<'_>, now: Timestamp, decisions: &mut Vec<Dec
             .target
             .is_some_and(|id| !view.targets.iter().any(|target| target.id == id && target.active));
         let orphaned = incident.kind == IncidentKind::AgentSilent && view.heard.is_none();
-        if withdrawn || orphaned {
-            decisions.push(Decision::Close {
-                incident: incident.id,
-                restored_at: now,
-                evidence: vec![
-                    "Retiré de la supervision par un opérateur : état non mesuré".to_owned(),
-                ],
-            });
-        }
+        let by_ladder = incident.target.is_some_and(|id| view.ladder.contains(&id));
+        let why = match (withdrawn, by_ladder, orphaned) {
+            (true, true, _) => "N'est plus sur le chemin que voit l'agent : état non mesuré",
+            // By whom is not known for sure (after a restart of the collector), so it is not said.
+            (true, false, _) => "Retiré de la supervision : état non mesuré",
+            (false, _, true) => "L'établissement n'a plus d'agent en service : état non mesuré",
+            (false, _, false) => continue,
+        };
+        decisions.push(Decision::Close {
+            incident: incident.id,
+            restored_at: now,
+            evidence: vec![why.to_owned()],
+        });
     }
 }
 

@@ -24,7 +24,8 @@ pub enum Figure {
 /// One watched figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// Name in the API, the store and the metrics; never changes.
+    /// Name in the store: a part of what tells two causes apart, so no two rules that differ may
+    /// share it. Without `:` and `@`.
     pub name: Cow<'static, str>,
     /// What is read.
     pub figure: Figure,
@@ -99,6 +100,10 @@ pub fn defaults() -> Vec<Rule> {
 impl Rule {
     /// A rule on one metric in base units, as an authority writes it. When `raise > clear` high
     /// values are bad, else low ones are.
+    ///
+    /// Its name tells all that it says, so that a warning and an alarm on one metric are two causes,
+    /// and a rule that is changed is another one. Two rules of one name are one rule written twice:
+    /// they begin and end together.
     #[must_use]
     pub fn on_metric(
         metric: &Metric,
@@ -108,8 +113,13 @@ impl Rule {
         hold: SignedDuration,
     ) -> Self {
         let bad = if raise > clear { Bad::Above } else { Bad::Below };
+        let hold_s = hold.as_secs();
+        let mut name = format!("{}-{raise}-{clear}-{hold_s}s", metric.name.replace('_', "-"));
+        for role in Role::ALL.iter().filter(|role| roles.contains(role)) {
+            name = format!("{name}-{}", role.code());
+        }
         Self {
-            name: Cow::Owned(metric.name.replace('_', "-")),
+            name: Cow::Owned(name),
             figure: Figure::Value(metric.number),
             threshold: Threshold { bad, raise, clear, hold },
             roles: Cow::Owned(roles),
@@ -123,6 +133,7 @@ impl Rule {
         let unit = match self.figure {
             Figure::DaysLeft(_) => return format!("{reading:.0} j"),
             Figure::Ratio(..) => "ratio",
+            Figure::Value(number) if is_long(number) => return duration(reading),
             Figure::Value(number) => metric::by_number(number).map_or("", |metric| metric.unit),
         };
         match unit {
@@ -131,6 +142,32 @@ impl Rule {
             "s" => format!("{:.1} ms", reading * 1000.0).replace('.', ","),
             unit => format!("{reading} {unit}").replace('.', ","),
         }
+    }
+}
+
+/// Seconds that are not those of a delay: their stored unit is coarser than a millisecond.
+fn is_long(number: u32) -> bool {
+    metric::by_number(number).is_some_and(|metric| metric.unit == "s" && metric.exponent > -3)
+}
+
+/// Seconds in the two largest units that say something: `3 j 4 h`, `2 min 5 s`.
+fn duration(seconds: f64) -> String {
+    let whole = seconds.abs();
+    let sign = if seconds < 0.0 { "-" } else { "" };
+    let (day, hour, minute) = (86_400.0, 3_600.0, 60.0);
+    let two = |large: f64, unit: &str, small: f64, rest_unit: &str| {
+        let (count, rest) = ((whole / large).floor(), (whole % large / small).floor());
+        if rest > 0.0 {
+            format!("{sign}{count} {unit} {rest} {rest_unit}")
+        } else {
+            format!("{sign}{count} {unit}")
+        }
+    };
+    match whole {
+        s if s >= day => two(day, "j", hour, "h"),
+        s if s >= hour => two(hour, "h", minute, "min"),
+        s if s >= minute => two(minute, "min", 1.0, "s"),
+        _ => format!("{seconds:.1} s").replace('.', ","),
     }
 }
 
@@ -158,6 +195,45 @@ mod tests {
         assert_eq!(rules[4].show(12.4), "12 j");
         let metric = metric::by_name("icmp_rtt_mean").unwrap();
         let rule = Rule::on_metric(metric, vec![], 0.2, 0.1, SignedDuration::ZERO);
-        assert_eq!((rule.name.as_ref(), rule.show(0.2)), ("icmp-rtt-mean", "200,0 ms".to_owned()));
+        assert_eq!(rule.show(0.2), "200,0 ms");
+    }
+
+    #[test]
+    fn a_time_that_something_has_been_up_is_no_delay() {
+        let show = |name, reading| {
+            let metric = metric::by_name(name).unwrap();
+            Rule::on_metric(metric, vec![], 60.0, 120.0, SignedDuration::ZERO).show(reading)
+        };
+        for name in ["uptime", "sys_up_time", "if_counter_discontinuity_time"] {
+            assert_eq!(show(name, 86_400.0), "1 j");
+            assert_eq!(show(name, 273_599.0), "3 j 3 h");
+            assert_eq!(show(name, 3_660.0), "1 h 1 min");
+            assert_eq!(show(name, 125.9), "2 min 5 s");
+            assert_eq!(show(name, 7.25), "7,2 s");
+        }
+        assert_eq!(show("http_total_time", 1.5), "1500,0 ms");
+        assert_eq!(show("tcp_connect_time", 0.012), "12,0 ms");
+    }
+
+    #[test]
+    fn rules_that_differ_in_anything_have_names_of_their_own() {
+        let metric = metric::by_name("icmp_loss").unwrap();
+        let rule = |roles: &[Role], raise, clear, hold| {
+            let hold = SignedDuration::from_secs(hold);
+            Rule::on_metric(metric, roles.to_vec(), raise, clear, hold).name.into_owned()
+        };
+        let names = [
+            rule(&[], 0.2, 0.1, 60),
+            rule(&[], 0.5, 0.1, 60),
+            rule(&[], 0.2, 0.05, 60),
+            rule(&[], 0.2, 0.1, 61),
+            rule(&[Role::Gateway], 0.2, 0.1, 60),
+            rule(&[Role::Gateway, Role::Hop], 0.2, 0.1, 60),
+        ];
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len(), "{names:?}");
+        assert_eq!(names[5], "icmp-loss-0.2-0.1-60s-gateway-hop");
+        assert_eq!(names[5], rule(&[Role::Hop, Role::Gateway], 0.2, 0.1, 60), "in any order");
+        assert!(names.iter().all(|name| !name.contains([':', '@'])));
     }
 }

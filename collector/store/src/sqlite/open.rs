@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0004_retention.sql"),
     include_str!("../../migrations/sqlite/0005_epochs.sql"),
     include_str!("../../migrations/sqlite/0006_access.sql"),
+    include_str!("../../migrations/sqlite/0007_outbox.sql"),
 ];
 
 /// An opened file: what the writing thread owns.

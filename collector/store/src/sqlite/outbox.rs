@@ -1,10 +1,9 @@
 //! The outbox: mails that wait, are leased to the notifier, and what became of them.
 //!
-//! A mail that may have been taken by the relay (`SendOutcome::Ambiguous`) is sent once more under
-//! the same Message-ID, and then left as `unknown`. A lease that ran out says less: the collector
-//! died somewhere between the lease and its outcome, mostly before the mail was on its way. Such a
-//! mail is told as ambiguous too, but tried again up to [`MAX_LOST_LEASES`] times, because losing the
-//! alert is the worse end.
+//! A mail is marked (`data_done`) before its text is handed over. A lease that ran out without the
+//! mark means that the collector died before: nothing was sent, the mail is as due as it was. With the
+//! mark, or by the notifier's own word (`SendOutcome::Ambiguous`), the relay may have taken it: it is
+//! sent once more under the same Message-ID, and then left as `unknown`.
 
 use async_trait::async_trait;
 use domain::id::{IncidentId, OutboxId};
@@ -17,20 +16,19 @@ use super::{
 };
 use crate::{OutboxMail, OutboxStore, Result, SendOutcome, StoreError};
 
-/// Leases of one mail that may run out before it is given up as `unknown`.
-const MAX_LOST_LEASES: i64 = 5;
 /// Longest reply of a relay that is kept, characters.
 const MAX_REPLY_CHARS: usize = 500;
 
-/// Due mails, oldest first; a mail waits until the earlier ones of its incident to the same
-/// recipient are settled, so that no close comes before its open.
+/// Due mails, those that no attempt failed yet first, then the oldest: what is tried over and over
+/// must not stand before what was never tried. A mail waits until the earlier ones of its incident to
+/// the same recipient are settled, so that no close comes before its open.
 const DUE: &str = "SELECT id, incident, transition, recipient, created_ms, attempts, ambiguous
     FROM outbox AS mail
     WHERE state = 'waiting' AND due_ms <= ?1 AND NOT EXISTS (
         SELECT 1 FROM outbox AS earlier
         WHERE earlier.incident = mail.incident AND earlier.recipient = mail.recipient
             AND earlier.id < mail.id AND earlier.state IN ('waiting', 'leased'))
-    ORDER BY id LIMIT ?2";
+    ORDER BY attempts > 0, id LIMIT ?2";
 
 fn lease(
     tx: &Transaction<'_>,
@@ -43,11 +41,12 @@ fn lease(
     change(
         tx,
         "UPDATE outbox SET
-             state = iif(lost_leases + 1 > ?2, 'unknown', 'waiting'),
-             settled_ms = iif(lost_leases + 1 > ?2, ?1, NULL),
-             lost_leases = lost_leases + 1, ambiguous = 1, due_ms = ?1, lease_until_ms = NULL
+             state = iif(data_done AND ambiguous, 'unknown', 'waiting'),
+             settled_ms = iif(data_done AND ambiguous, ?1, NULL),
+             ambiguous = max(ambiguous, data_done), data_done = 0,
+             due_ms = ?1, lease_until_ms = NULL
          WHERE state = 'leased' AND lease_until_ms <= ?1",
-        params![Ms(now), MAX_LOST_LEASES],
+        [Ms(now)],
     )
     .map_err(&fail)?;
     let due = all(tx, DUE, params![Ms(now), limit], |row| {
@@ -76,34 +75,43 @@ fn lease(
     Ok(due)
 }
 
+fn mark(tx: &Transaction<'_>, id: OutboxId) -> Result<()> {
+    let sql = "UPDATE outbox SET data_done = 1 WHERE id = ?1 AND state = 'leased'";
+    match change(tx, sql, [id.0]).map_err(failed("mark a mail as handed over"))? {
+        0 => Err(StoreError::NotFound(format!("leased mail {id}"))),
+        _ => Ok(()),
+    }
+}
+
 fn settle(tx: &Transaction<'_>, id: OutboxId, at: Timestamp, outcome: &SendOutcome) -> Result<()> {
     const ACTION: &str = "settle a mail";
     let fail = failed(ACTION);
-    let sql = "SELECT state, reply_ambiguous FROM outbox WHERE id = ?1";
+    let sql = "SELECT state, ambiguous FROM outbox WHERE id = ?1";
     let found: Option<(String, bool)> =
         one(tx, sql, [id.0], |row| Ok((row.get(0)?, row.get(1)?))).map_err(&fail)?;
     let Some((state, sent_again)) = found else {
         return Err(StoreError::NotFound(format!("mail {id}")));
     };
-    if state == "sent" || state == "failed" {
+    if matches!(state.as_str(), "sent" | "failed" | "unknown") {
         // Settled by an earlier holder of the lease: that stands.
         return Ok(());
     }
     let (state, due, ambiguous, reply) = match outcome {
         SendOutcome::Sent(reply) => ("sent", None, false, reply),
         SendOutcome::Failed(reply) => ("failed", None, false, reply),
-        SendOutcome::Retry(due, reply) => ("waiting", Some(*due), false, reply),
-        SendOutcome::Waits(reply) => ("waiting", Some(at), false, reply),
+        SendOutcome::Retry(due, reply) | SendOutcome::Waits(due, reply) => {
+            ("waiting", Some(*due), false, reply)
+        }
         SendOutcome::Ambiguous(_, reply) if sent_again => ("unknown", None, true, reply),
         SendOutcome::Ambiguous(due, reply) => ("waiting", Some(*due), true, reply),
     };
-    let attempt = !matches!(outcome, SendOutcome::Waits(_));
+    let attempt = !matches!(outcome, SendOutcome::Waits(..));
     let reply: String = reply.chars().take(MAX_REPLY_CHARS).collect();
     let settled = due.is_none().then_some(Ms(at));
     change(
         tx,
         "UPDATE outbox SET state = ?2, due_ms = coalesce(?3, due_ms), lease_until_ms = NULL,
-             ambiguous = max(ambiguous, ?4), reply_ambiguous = max(reply_ambiguous, ?4),
+             ambiguous = max(ambiguous, ?4), data_done = 0,
              reply = ?5, settled_ms = ?6, attempts = attempts + ?7
          WHERE id = ?1",
         params![id.0, state, due.map(Ms), ambiguous, reply, settled, attempt],
@@ -141,6 +149,10 @@ impl OutboxStore for SqliteStore {
                 .map_err(failed("find whom an incident was told to"))
         })
         .await
+    }
+
+    async fn mark_handed_over(&self, id: OutboxId) -> Result<()> {
+        self.write("mark a mail as handed over", move |tx| mark(tx, id)).await
     }
 
     async fn settle_mail(&self, id: OutboxId, at: Timestamp, outcome: SendOutcome) -> Result<()> {

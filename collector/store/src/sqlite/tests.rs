@@ -33,6 +33,7 @@ laws!(
     late_records_join_their_day,
     layouts_follow_the_targets,
     mails_are_sent_in_order_and_once,
+    a_lost_lease_repeats_only_what_may_not_have_been_sent,
     no_rate_is_computed_over_a_restart_or_a_gap,
     a_narrow_counter_wraps_where_its_line_allows_it,
     nothing_of_a_withdrawn_agent_is_taken,

@@ -55,6 +55,7 @@ fn rounds(readings: &str) -> Rounds {
 struct World {
     site: Site,
     targets: Vec<Target>,
+    ladder: BTreeSet<TargetId>,
     rounds: BTreeMap<TargetId, Rounds>,
     answered: BTreeSet<TargetId>,
     settled: bool,
@@ -67,6 +68,7 @@ impl World {
         Self {
             site: site(),
             targets,
+            ladder: BTreeSet::new(),
             rounds: BTreeMap::new(),
             answered: BTreeSet::new(),
             settled: true,
@@ -79,6 +81,7 @@ impl World {
         let view = SiteView {
             site: &self.site,
             targets: &self.targets,
+            ladder: &self.ladder,
             rounds: &self.rounds,
             answered: &self.answered,
             heard: heard.map(at),
@@ -202,7 +205,45 @@ fn a_withdrawn_target_closes_its_incident_without_claiming_a_repair() {
     world.targets[0].active = false;
     let decisions = world.evaluate(Some(20), &[], 25);
     let [Decision::Close { evidence, .. }] = decisions.as_slice() else { panic!("{decisions:?}") };
-    assert!(evidence[0].starts_with("Retiré de la supervision"));
+    assert_eq!(evidence[0], "Retiré de la supervision : état non mesuré");
+}
+
+#[test]
+fn a_gateway_that_another_took_the_place_of_was_not_withdrawn_by_anybody() {
+    let mut world = World::new(vec![target(1, Role::Gateway, None)]);
+    world.ladder.insert(TargetId(1));
+    world.rounds.insert(TargetId(1), rounds(".!!"));
+    assert_eq!(world.evaluate(Some(20), &[], 21).len(), 1);
+    world.targets[0].active = false;
+    world.targets.push(target(2, Role::Gateway, None));
+    let decisions = world.evaluate(Some(20), &[], 25);
+    let [Decision::Close { evidence, .. }] = decisions.as_slice() else { panic!("{decisions:?}") };
+    assert_eq!(evidence[0], "N'est plus sur le chemin que voit l'agent : état non mesuré");
+}
+
+#[test]
+fn the_silence_of_an_agent_that_was_revoked_ends_with_its_own_words() {
+    let mut world = World::new(vec![]);
+    assert_eq!(world.evaluate(Some(0), &[], 400).len(), 1);
+    let decisions = world.evaluate(None, &[], 500);
+    let [Decision::Close { evidence, .. }] = decisions.as_slice() else { panic!("{decisions:?}") };
+    assert!(evidence[0].starts_with("L'établissement n'a plus d'agent"), "{evidence:?}");
+}
+
+#[test]
+fn the_name_that_a_device_gives_to_a_part_is_never_taken_for_another_ones_incident() {
+    let mut world = World::new(vec![target(1, Role::Host, None)]);
+    let rules = rules::defaults();
+    let firing = |instance: &str| Firing {
+        rule: &rules[0],
+        target: TargetId(1),
+        instance: instance.to_owned(),
+        since: at(0),
+        reading: 0.934,
+    };
+    assert_eq!(world.evaluate(Some(60), &[firing("/mnt@5")], 61).len(), 1);
+    assert_eq!(world.evaluate(Some(60), &[firing("/mnt@5"), firing("/mnt")], 62).len(), 1);
+    assert_eq!(open_of(&world.open, &threshold_cause(&rules[0], TargetId(1), "/")), None);
 }
 
 #[test]
