@@ -69,6 +69,9 @@ struct EnrolArgs {
     /// Replace an existing identity.
     #[arg(long)]
     replace: bool,
+    /// Give up the measurements of the former identity that the collector does not have yet.
+    #[arg(long, requires = "replace")]
+    discard_backlog: bool,
 }
 
 /// Does what the command line asks.
@@ -160,14 +163,20 @@ async fn enrol(config: &Config, args: &EnrolArgs) -> anyhow::Result<String> {
     };
     let token: Token = text.parse().context("cannot use the token")?;
     let seen = around::look(&args.collector, &[]).await;
-    let existing = if args.replace { Existing::Replace } else { Existing::Keep };
+    let existing = match (args.replace, args.discard_backlog) {
+        (false, _) => Existing::Keep,
+        (true, false) => Existing::Replace,
+        (true, true) => Existing::ReplaceAndDiscard,
+    };
     let dir = &config.data_dir;
     let enrolled = enrol::enrol(dir, &args.collector, &token, seen, existing).await?;
     let site = &enrolled.site_name;
     // One that runs goes on under its former identity until it is started again.
     let (french, english, command) = match existing {
         Existing::Keep => ("Démarrez-le", "Start it", "systemctl enable --now vigie-agent"),
-        Existing::Replace => ("Redémarrez-le", "Restart it", "systemctl restart vigie-agent"),
+        Existing::Replace | Existing::ReplaceAndDiscard => {
+            ("Redémarrez-le", "Restart it", "systemctl restart vigie-agent")
+        }
     };
     Ok(format!(
         "Agent inscrit pour « {site} ». {french} : {command}\n\

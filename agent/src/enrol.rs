@@ -12,11 +12,14 @@ use tokio::time::timeout;
 use crate::{
     app::plans::{PlanStore, PlanStoreError},
     identity::{
-        IdentityError, Keyring, request,
+        IdentityError, Keyring,
+        files::{self, FileError},
+        request,
         tls::{self, ConnectError},
     },
     platform::private,
     probe::dial::Endpoint,
+    spool::former::{self, Backlog},
     uplink::link,
 };
 
@@ -24,6 +27,9 @@ use crate::{
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest token that is read.
 const MAX_TOKEN_LEN: usize = 512;
+/// Records of the former identity that are given up unasked: the last seconds of an agent that was
+/// stopped while all was well.
+const FEW_RECORDS: u64 = 256;
 
 /// A token, as `vigie agent token` prints it: `<id>.<secret>.<pin>`, the secret in base64url without
 /// padding or as 64 hexadecimal digits, the pin as 64 hexadecimal digits.
@@ -133,6 +139,35 @@ pub enum EnrolError {
     /// There is an identity already.
     #[error("this agent is enrolled already; add --replace to enrol it anew")]
     Already,
+    /// Records of the former identity would be lost.
+    #[error(
+        "up to {records} records of {hours:.1} hours, which the collector does not have, would be \
+         lost with the former identity; let the agent run until it has sent them (`vigie-agent \
+         status` tells how many are left), stop it, and run the same command again, or add \
+         --replace --discard-backlog to lose them"
+    )]
+    Backlog {
+        /// How many.
+        records: u64,
+        /// From the oldest to the newest.
+        hours: f64,
+    },
+    /// It is not known what would be lost.
+    #[error("cannot count what would be lost of the spool {dir}")]
+    Spool {
+        /// Which.
+        dir: String,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The spool could not be told what is given up.
+    #[error("cannot mark the former identity's records in {dir} as given up")]
+    Mark {
+        /// Which.
+        dir: String,
+        /// Why.
+        source: FileError,
+    },
     /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -158,8 +193,11 @@ pub enum EnrolError {
 pub enum Existing {
     /// Leave it and fail.
     Keep,
-    /// Put the new one in its place once it is complete.
+    /// Put the new one in its place once it is complete, if no more than few records of the former
+    /// one are lost by it.
     Replace,
+    /// As [`Self::Replace`], however many are lost.
+    ReplaceAndDiscard,
 }
 
 /// What enrolment brought, for people.
@@ -188,6 +226,8 @@ pub async fn enrol(
     if existing == Existing::Keep && keyring.is_enrolled() {
         return Err(EnrolError::Already);
     }
+    let spool = dir.join("spool");
+    let backlog = given_up(&spool, existing)?;
     let key = keyring.pending_key()?;
     let message = v1::EnrolRequest {
         token_id: token.id.clone(),
@@ -207,6 +247,9 @@ pub async fn enrol(
         .map_err(|_| EnrolError::Timeout)?
         .map_err(|status| EnrolError::Refused(Box::new(status)))?
         .into_inner();
+    for agent in &backlog.agents {
+        give_up(&spool, agent)?;
+    }
     // Before the identity, whose presence says that enrolment is complete.
     let plans = PlanStore::new(dir);
     match &reply.config {
@@ -221,6 +264,25 @@ pub async fn enrol(
         agent_id: crate::identity::id_text(&identity.agent_id),
         site_name: credentials.enrolment.site_name,
     })
+}
+
+/// What the spool loses with the former identity, if that may be.
+fn given_up(spool: &Path, existing: Existing) -> Result<Backlog, EnrolError> {
+    let backlog = match former::backlog(spool) {
+        Ok(backlog) => backlog.unwrap_or_default(),
+        Err(source) => return Err(EnrolError::Spool { dir: spool.display().to_string(), source }),
+    };
+    if backlog.records > FEW_RECORDS && existing != Existing::ReplaceAndDiscard {
+        return Err(EnrolError::Backlog { records: backlog.records, hours: backlog.hours() });
+    }
+    Ok(backlog)
+}
+
+/// Tells the spool's next start to remove what it holds of `agent`.
+fn give_up(spool: &Path, agent: &[u8; 16]) -> Result<(), EnrolError> {
+    let mark = spool.join(former::mark_name(agent));
+    files::replace(&mark, &[])
+        .map_err(|source| EnrolError::Mark { dir: spool.display().to_string(), source })
 }
 
 #[cfg(test)]

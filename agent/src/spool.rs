@@ -23,6 +23,7 @@ mod epochs;
 mod events;
 mod fill;
 pub mod format;
+pub mod former;
 mod lane;
 mod losses;
 mod read;

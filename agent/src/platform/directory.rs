@@ -45,6 +45,14 @@ impl RealVfs {
         }
     }
 
+    /// A directory that is there, and that another process may hold: to be read only.
+    ///
+    /// # Errors
+    /// It is not there or cannot be opened.
+    pub fn look(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), dir: File::open(path)? })
+    }
+
     fn openat(&self, name: &str, flags: OFlags) -> io::Result<File> {
         // Never through a link, never blocked by a FIFO.
         let flags = flags | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;

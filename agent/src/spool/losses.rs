@@ -24,6 +24,8 @@ pub(super) const MAX_ENTRIES: usize = 4;
 const LANE_LEN: usize = 48;
 const ENTRIES_AT: usize = 16 + LANES * LANE_LEN + 8;
 const ENTRY_LEN: usize = 80;
+/// Behind the entries, where earlier versions wrote zeros.
+const ACKED_AT: usize = ENTRIES_AT + MAX_ENTRIES * ENTRY_LEN;
 
 /// What is known of one lane beside its segments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,6 +42,9 @@ pub(super) struct LaneMark {
     pub(super) evicted_records: u64,
     /// Samples evicted since the spool was made.
     pub(super) evicted_samples: u64,
+    /// Every number up to this one was with the collector when this was written; 0 from a version
+    /// that did not tell. For people only: where to go on is the collector's to say.
+    pub(super) acked_upto: u64,
 }
 
 impl Eviction {
@@ -67,6 +72,7 @@ impl LaneMark {
         if self.epoch != epoch.id {
             self.epoch = epoch.id;
             self.freed_upto = 0;
+            self.acked_upto = 0;
             self.unproven_from = epoch.run_first;
         }
     }
@@ -125,6 +131,15 @@ impl Losses {
         }
         losses.file = Some(file);
         (losses, known)
+    }
+
+    /// Forgets all but the sums: the lanes were another identity's.
+    pub(super) fn forget_identity(&mut self) {
+        for lane in &mut self.lanes {
+            let LaneMark { evicted_records, evicted_samples, .. } = *lane;
+            *lane = LaneMark { evicted_records, evicted_samples, ..LaneMark::default() };
+        }
+        self.evictions.clear();
     }
 
     /// Makes the counters durable. A file that failed once is replaced, never synced again.
@@ -192,6 +207,9 @@ impl Losses {
             put(entry.to_wall_ns.to_le_bytes());
             put(entry.told_by.to_le_bytes());
         }
+        for (lane, at) in self.lanes.iter().zip((ACKED_AT..).step_by(8)) {
+            out[at..at + 8].copy_from_slice(&lane.acked_upto.to_le_bytes());
+        }
         let crc = crc32c::crc32c(&out[8..]);
         out[4..8].copy_from_slice(&crc.to_le_bytes());
         out
@@ -215,6 +233,7 @@ fn decode(slot: &[u8]) -> Option<(u64, [LaneMark; LANES], Vec<Eviction>)> {
             unproven_from: u64_at(slot, at + 24),
             evicted_records: u64_at(slot, at + 32),
             evicted_samples: u64_at(slot, at + 40),
+            acked_upto: u64_at(slot, ACKED_AT + index * 8),
         };
     }
     let count = usize::try_from(u64_at(slot, ENTRIES_AT - 8)).ok()?;

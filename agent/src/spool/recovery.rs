@@ -16,6 +16,7 @@ use super::{
     format::{
         self, HEADER_LEN, Header, HeaderCheck, MIN_RECORD_LEN, Missing, Name, Parsed, Scan, Seal,
     },
+    former,
     lane::{Active, Epoch, Lane, Segment},
     losses::{LaneMark, Losses},
     repair::{TEMPORARY, is_gone, replace},
@@ -70,7 +71,8 @@ struct Findings {
 /// The directory cannot be read or written; the spool is unchanged then.
 pub(super) fn recover(spool: &mut Spool, disk: Box<dyn Vfs>) -> io::Result<Recovery> {
     let agent_id = spool.config.agent_id;
-    let (losses, losses_known) = Losses::load(&*disk);
+    let (mut losses, losses_known) = Losses::load(&*disk);
+    let former = former::find(&*disk, &agent_id, &mut losses)?;
     let mut directory = look(&*disk, &agent_id)?;
     finish_removals(&*disk, &losses, &mut directory.found)?;
     let mut recovery = Recovery { foreign: directory.foreign, ..Recovery::default() };
@@ -82,7 +84,7 @@ pub(super) fn recover(spool: &mut Spool, disk: Box<dyn Vfs>) -> io::Result<Recov
         recovery.foreign += strangers;
         lanes.push(examine(&*disk, &agent_id, index, mine, mark, &directory.newer)?);
     }
-    if recovery.foreign > 0 {
+    if recovery.foreign > 0 && former.is_none() {
         tracing::warn!(files = recovery.foreign, "files in the spool are not its own: left alone");
     }
 
@@ -104,6 +106,11 @@ pub(super) fn recover(spool: &mut Spool, disk: Box<dyn Vfs>) -> io::Result<Recov
     recovery.last_durable = last.map(|(moment, _)| moment);
     recovery.damaged = broken.len();
     declare_found(spool, &told, broken, gone);
+    if let Some(former) = former
+        && let Err(error) = former::discard(spool, &former)
+    {
+        tracing::warn!(%error, "cannot remove the records of a former identity");
+    }
     Ok(recovery)
 }
 

@@ -307,6 +307,10 @@ impl Spool {
             let epoch = lane.current();
             mark.follow(epoch);
             mark.next_seq = epoch.durable_next;
+            // Before the first session nothing is known, and what was known before stands.
+            if epoch.contig_upto > 0 {
+                mark.acked_upto = epoch.contig_upto;
+            }
         }
         let disk = self.disk.as_deref().ok_or_else(no_disk)?;
         self.losses.store(disk)

@@ -406,6 +406,73 @@ fn another_agents_segments_are_left_alone() {
 }
 
 #[test]
+fn what_a_former_identity_left_is_counted_given_up_and_declared() {
+    let mut bench = Bench::new();
+    bench.fill(1, 0..60);
+    bench.fill(0, 100..103);
+    let epoch = current(bench.spool(), 1);
+    bench.ids(1);
+    assert_eq!(bench.spool().acked(1, epoch, 20, &[]), AckOutcome::Applied);
+    bench.spool().record_stop("test");
+    bench.close();
+    let former = bench.config.agent_id;
+    let names = [bench.segments(0), bench.segments(1)].concat();
+    // Where the operator did not give them up, nothing is touched.
+    bench.disk.put(&former::mark_name(&former), Vec::new());
+    bench.open();
+    assert_eq!(bench.ids(1).last(), Some(&59), "the mark of the identity in force waits");
+    bench.spool().record_stop("test");
+    bench.close();
+    bench.config.agent_id = [1; 16];
+    bench.open();
+    let files = bench.disk.files();
+    assert!(names.iter().all(|name| !files.contains_key(name)), "{:?}", files.keys());
+    assert!(!files.contains_key(&former::mark_name(&former)));
+    assert_eq!(bench.losses(), [], "no number of the new identity is missing");
+    let gaps = |bench: &mut Bench| -> Vec<_> {
+        let events = all(bench.spool(), 0);
+        let events = events.iter().filter_map(|(_, record)| event_of(record));
+        events
+            .filter_map(|event| if let Kind::Gap(gap) = event { Some(gap) } else { None })
+            .collect()
+    };
+    let found = gaps(&mut bench);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].reason(), found[0].group), (GapReason::GapEvicted, 0));
+    assert_eq!(found[0].rounds, 40, "20 of 60 were with the collector");
+    assert!(found[0].from_wall_ns < found[0].to_wall_ns);
+    bench.fill(1, 200..205);
+    bench.open();
+    assert_eq!(bench.ids(1), (200..205).collect::<Vec<_>>());
+    assert_eq!(gaps(&mut bench).len(), 1, "told once");
+}
+
+#[test]
+fn a_kill_while_a_former_identity_is_given_up_declares_it_and_removes_all() {
+    for steps in 1..80 {
+        let mut bench = Bench::new();
+        bench.fill(1, 0..40);
+        bench.spool().record_stop("test");
+        bench.close();
+        bench.disk.put(&former::mark_name(&bench.config.agent_id), Vec::new());
+        let names = bench.segments(1);
+        bench.config.agent_id = [1; 16];
+        bench.disk.die_after(steps * 5);
+        bench.open();
+        bench.close();
+        bench.disk.kill();
+        bench.open();
+        let files = bench.disk.files();
+        assert!(names.iter().all(|name| !files.contains_key(name)), "after {steps}");
+        let events = all(bench.spool(), 0);
+        let told = events.iter().filter_map(|(_, record)| event_of(record));
+        let told = told.filter(|event| matches!(event, Kind::Gap(gap) if gap.rounds > 0)).count();
+        assert!(told >= 1, "after {steps}: not declared");
+        assert_eq!(bench.losses(), [], "after {steps}");
+    }
+}
+
+#[test]
 fn strange_files_under_a_segments_name_start() {
     let shapes: [(&str, Vec<u8>); 6] = [
         ("zeros", vec![0; 5000]),
