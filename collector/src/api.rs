@@ -10,7 +10,7 @@
 //! | `GET series`, `series/{id}/samples`, `percentiles` | what was measured |
 //! | `GET agents`, `incidents`, `contractors` | |
 //! | `POST sites`, `sites/import`, `sites/{uai}/tokens`, `sites/{uai}/targets` | registration |
-//! | `PUT contractors`, `POST agents/{id}/revoke` | |
+//! | `PUT contractors`, `POST agents/{id}/revoke`, `DELETE sites/{uai}/targets/{id}` | |
 
 mod ask;
 mod csv;
@@ -29,7 +29,7 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use domain::{
     id::AgentId,
@@ -92,6 +92,8 @@ pub trait Actions: Send + Sync {
     async fn new_token(&self, site: &Site) -> Result<IssuedToken, StoreError>;
     /// Registers a target with the series of its method, and has the site's agents measure it.
     async fn add_target(&self, spec: TargetSpec) -> Result<Target, TargetError>;
+    /// Withdraws a target, its history kept, and has the site's agents measure it no more.
+    async fn remove_target(&self, target: &Target) -> Result<(), TargetError>;
     /// Withdraws an agent and closes its stream.
     async fn revoke_agent(&self, agent: AgentId) -> Result<(), StoreError>;
 }
@@ -122,6 +124,7 @@ pub fn router(context: Context) -> Router {
         .route("/sites/{uai}", get(read::site))
         .route("/sites/{uai}/tokens", post(write::new_token))
         .route("/sites/{uai}/targets", get(read::targets).post(write::add_target))
+        .route("/sites/{uai}/targets/{id}", delete(write::remove_target))
         .route("/series", get(read::series))
         .route("/series/{id}/samples", get(read::samples))
         .route("/percentiles", get(read::percentiles))

@@ -65,6 +65,11 @@ pub enum TargetError {
         /// How many there may be.
         most: usize,
     },
+    /// What the agent reports by itself, or every site has, is not an operator's to withdraw.
+    #[error(
+        "the target is a rung of the ladder: it follows what the agent reports and the configuration names"
+    )]
+    Rung,
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -138,16 +143,33 @@ impl Targets {
         Ok(target)
     }
 
-    /// Withdraws a target; its history stays. A rung of the ladder comes back when the agent next
-    /// reports it anew.
+    /// Withdraws an operator's target; its history stays, and what stood behind it stands behind
+    /// what it stood behind. Where it served as a rung of the ladder, the agent's next report puts
+    /// that up again.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`].
+    /// [`TargetError::Rung`], [`StoreError::NotFound`].
     pub async fn retire(&self, target: &Target) -> Result<(), TargetError> {
-        let desk = self.desk(target.spec.site);
-        let _alone = desk.lock().await;
+        let site = target.spec.site;
+        let desk = self.desk(site);
+        let mut last = desk.lock().await;
+        let owned = self.store.rungs(site).await?;
+        if owned.contains(&target.id) {
+            return Err(TargetError::Rung);
+        }
+        let known = self.store.targets(Some(site)).await?;
+        // The next report is compared with nothing, so that it also moves the rungs behind it.
+        *last = None;
         self.store.retire_target(target.id).await?;
-        self.configs.changed(target.spec.site);
+        let gone = HashSet::from([target.id]);
+        for behind in known.iter().filter(|known| known.active && !owned.contains(&known.id)) {
+            if behind.id != target.id && behind.spec.parent == Some(target.id) {
+                let parent = ladder::heir(behind, &known, &gone, &[]);
+                let spec = TargetSpec { parent, ..behind.spec.clone() };
+                self.store.upsert_target(spec, Vec::new()).await?;
+            }
+        }
+        self.configs.changed(site);
         Ok(())
     }
 

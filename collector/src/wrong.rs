@@ -79,6 +79,8 @@ codes! {
     Full = "full",
     /// More than an agent can be told to measure.
     PlanSize = "plan-size",
+    /// A rung of the ladder, which no operator withdraws.
+    Rung = "rung",
     /// A parent that is no target of the site.
     Parent = "parent",
     /// A member that the method has not.

@@ -55,6 +55,7 @@ pub(crate) enum View {
     ContractorSet,
     Targets,
     TargetAdded,
+    TargetRemoved,
     Series,
     Samples,
     Ranking,
@@ -247,6 +248,12 @@ fn fill(invocation: &mut Invocation, path: &[&str], leaf: &ArgMatches) {
             let path = format!("/sites/{}/targets", uai());
             (View::TargetAdded, Request::json(Method::POST, path, &body.into()))
         }
+        ["target", "remove"] => {
+            let id = segment(&text(leaf, "ID").unwrap_or_default());
+            let path = format!("/sites/{}/targets/{id}", uai());
+            let request = Request { method: Method::DELETE, path, ..Request::default() };
+            (View::TargetRemoved, request)
+        }
         ["targets"] => {
             let path = format!("/sites/{}/targets", uai());
             (View::Targets, list(path, leaf, &[]))
@@ -366,6 +373,8 @@ mod tests {
                 "vigie target add 0999001W icmp 192.0.2.1 --role reference --period 10",
                 r#"POST /sites/0999001W/targets? {"address":"192.0.2.1","method":"icmp","period_s":10,"role":"reference"}"#,
             ),
+            ("vigie target remove 0999001W 12", "DELETE /sites/0999001W/targets/12? "),
+            ("vigie target remove 0999001W ../x", "DELETE /sites/0999001W/targets/..%2Fx? "),
             (
                 "vigie series get 7 --from -24h --step 1h",
                 "GET /series/7/samples?from=-24h&step=1h ",

@@ -142,6 +142,13 @@ pub(crate) struct Target {
 }
 
 #[derive(Debug, Deserialize)]
+pub(crate) struct RemovedTarget {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) address: String,
+}
+
+#[derive(Debug, Deserialize)]
 pub(crate) struct Agent {
     pub(crate) id: String,
     pub(crate) uai: Option<String>,

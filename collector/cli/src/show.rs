@@ -13,8 +13,8 @@ use crate::{
     client::Answer,
     command::{Invocation, Output, View},
     document::{
-        self, Agent, Contractor, Contractors, Enrolment, Facts, Imported, Incident, List, Series,
-        Site, SiteCoverage, SiteDetail, Status, Target,
+        self, Agent, Contractor, Contractors, Enrolment, Facts, Imported, Incident, List,
+        RemovedTarget, Series, Site, SiteCoverage, SiteDetail, Status, Target,
     },
     failure::Failure,
     language::Language,
@@ -82,6 +82,7 @@ impl Scribe {
             View::ContractorSet => (self.contractor_set(&document::read(body)?), false),
             View::Targets => (self.targets(&document::read(body)?), false),
             View::TargetAdded => (self.target_added(&document::read(body)?), false),
+            View::TargetRemoved => (self.target_removed(&document::read(body)?), false),
             View::Series => (self.series(&document::read(body)?), false),
             View::Samples => (self.samples(&document::read(body)?), false),
             View::Ranking => (self.ranking(&document::read(body)?), false),
@@ -540,6 +541,20 @@ impl Scribe {
             escape(&target.address),
             self.t("toutes les", "every"),
             target.period_s
+        )
+    }
+
+    fn target_removed(&self, target: &RemovedTarget) -> String {
+        format!(
+            "{} {} ({}, {}) {}\n",
+            self.t("Cible", "Target"),
+            target.id,
+            escape(&target.name),
+            escape(&target.address),
+            self.t(
+                "retirée.\nL'agent ne la sonde plus, ses mesures restent, son incident se ferme.",
+                "removed.\nThe agent probes it no more, its measures stay, its incident closes.",
+            )
         )
     }
 }

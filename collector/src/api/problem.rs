@@ -256,6 +256,7 @@ impl From<TargetError> for Problem {
     fn from(error: TargetError) -> Self {
         match error {
             TargetError::Store(error) => error.into(),
+            TargetError::Rung => Self::bad("id", Wrong::new(Code::Rung, error.to_string())),
             TargetError::Full(max, what) => {
                 let wrong = Wrong::new(Code::Full, error.to_string()).found(what).expected(max);
                 Self::Invalid(vec![Fault::whole(wrong)])

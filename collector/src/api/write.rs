@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse, Response},
 };
-use domain::{contractor::Contractor, id::AgentId};
+use domain::{contractor::Contractor, id::AgentId, target::TargetSpec};
 use http::StatusCode;
 use lettre::Address;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     import::{self, RawSite},
     query::{self, Time, sites::SiteFactsLine, targets::TargetLine},
+    wire,
     wrong::{Code, Wrong},
 };
 
@@ -163,6 +164,37 @@ pub(super) async fn add_target(
     tracing::info!(site = %site.facts.uai, target = %target.id, "target added");
     let line = TargetLine::registered(&site, &target, context.clock.now());
     Ok((StatusCode::CREATED, Json(line)).into_response())
+}
+
+#[derive(Serialize)]
+struct Removed {
+    at: Time,
+    id: i64,
+    uai: String,
+    name: String,
+    address: String,
+    status: &'static str,
+}
+
+pub(super) async fn remove_target(
+    State(context): State<Context>,
+    Path((uai, id)): Path<(String, String)>,
+    ask: Ask,
+) -> Answer {
+    ask.finish()?;
+    let site = query::site(context.store.as_ref(), &uai).await?;
+    let known = context.store.targets(Some(site.id)).await?;
+    let target = known
+        .into_iter()
+        .find(|target| target.active && Ok(target.id.0) == id.parse())
+        .ok_or_else(|| Problem::NotFound(format!("target {}", wire::text(&id))))?;
+    context.actions.remove_target(&target).await?;
+    tracing::info!(site = %site.facts.uai, target = %target.id, "target removed");
+    let TargetSpec { name, address, .. } = target.spec;
+    let uai = site.facts.uai.to_string();
+    let at = Time(context.clock.now());
+    let removed = Removed { at, id: target.id.0, uai, name, address, status: "withdrawn" };
+    Ok(Json(removed).into_response())
 }
 
 /// A contractor as an operator gives it.

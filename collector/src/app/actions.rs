@@ -29,6 +29,10 @@ impl Actions for Operator {
         self.0.targets.add(spec).await
     }
 
+    async fn remove_target(&self, target: &Target) -> Result<(), TargetError> {
+        self.0.targets.retire(target).await
+    }
+
     async fn revoke_agent(&self, agent: AgentId) -> Result<(), StoreError> {
         self.0.store.revoke_agent(agent, self.0.clock.now()).await?;
         self.0.sessions.close(agent, Ending::Revoked);

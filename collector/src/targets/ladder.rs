@@ -18,7 +18,7 @@ const PERIOD_S: u32 = 10;
 /// Seconds between two looks at the host.
 const HOST_PERIOD_S: u32 = 60;
 /// Echo requests a round.
-const ECHOES: u16 = 5;
+pub(super) const ECHOES: u16 = 5;
 /// What resolvers are asked when no name is configured: the name servers of the national domain,
 /// which any working resolver knows.
 const DEFAULT_QUESTION: (&str, u16) = ("fr", 2);

@@ -9,7 +9,7 @@ use store::{SampleOptions, SiteStore as _, TargetStore as _, sqlite::SqliteStore
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use super::*;
+use super::{ladder::ECHOES, *};
 
 struct House {
     store: Arc<SqliteStore>,
@@ -183,6 +183,53 @@ async fn what_operators_put_behind_a_rung_follows_its_successor() {
     assert!(shown.contains(&"equipment 192.0.2.254 behind nothing".to_owned()), "{shown:#?}");
     assert!(shown.contains(&"equipment 192.0.2.10 behind 192.0.2.254".to_owned()), "{shown:#?}");
     assert!(shown.iter().all(|line| !line.ends_with("retired")), "{shown:#?}");
+}
+
+#[tokio::test]
+async fn a_withdrawn_target_leaves_what_stood_behind_it_where_it_stood() {
+    let house = House::new();
+    let site = house.site(999_001).await;
+    let targets = house.targets(References::default());
+    let seen = seen(&["192.0.2.1"], &["198.51.100.1"]);
+    targets.ladder(site, &seen).await.unwrap();
+    let echo = Method::Icmp { count: ECHOES };
+    let find = async |address: &str| {
+        let known = house.store.targets(Some(site)).await.unwrap();
+        known.into_iter().find(|target| target.spec.address == address).unwrap()
+    };
+    let rung = find("192.0.2.1").await;
+    assert!(matches!(targets.retire(&rung).await, Err(TargetError::Rung)));
+    let add = async |address: &str, parent| {
+        let spec = given(site, echo.clone(), address.to_owned());
+        targets.add(TargetSpec { parent, ..spec }).await.unwrap()
+    };
+    let core = add("192.0.2.10", Some(rung.id)).await;
+    let edge = add("192.0.2.11", Some(core.id)).await;
+    targets.retire(&core).await.unwrap();
+    let shown = house.shown(site).await;
+    assert!(shown.contains(&"service 192.0.2.11 behind 192.0.2.1".to_owned()), "{shown:#?}");
+    assert!(!find("192.0.2.10").await.active);
+
+    // The same again is the same: its number, its group, its series.
+    let series = house.store.series(Some(site)).await.unwrap();
+    assert_eq!(add("192.0.2.10", None).await.id, core.id);
+    assert_eq!(house.store.series(Some(site)).await.unwrap(), series);
+
+    // Where an operator's target was the gateway, the next report puts the rung up again.
+    targets.add(given(site, echo.clone(), "192.0.2.1".to_owned())).await.unwrap();
+    targets.ladder(site, &seen).await.unwrap();
+    targets.retire(&rung).await.unwrap();
+    assert!(targets.ladder(site, &seen).await.unwrap());
+    let shown = house.shown(site).await;
+    for expected in [
+        "gateway 192.0.2.1 behind nothing",
+        "hop 198.51.100.1 behind 192.0.2.1",
+        "service 192.0.2.11 behind nothing",
+    ] {
+        assert!(shown.contains(&expected.to_owned()), "{expected} is not in {shown:#?}");
+    }
+    assert_eq!(find("192.0.2.11").await.id, edge.id);
+    assert!(matches!(targets.retire(&rung).await, Err(TargetError::Rung)));
 }
 
 #[tokio::test]

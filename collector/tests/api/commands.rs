@@ -1,6 +1,7 @@
 //! The command line against the real API.
 
-use serde_json::Value;
+use collector::targets::Seen;
+use serde_json::{Value, json};
 
 use crate::house::House;
 
@@ -149,6 +150,67 @@ async fn an_agent_is_revoked_by_the_start_of_its_id() {
         (&agents["items"][0]["status"], &agents["items"][1]["status"]),
         (&"active".into(), &"revoked".into())
     );
+}
+
+#[tokio::test]
+async fn a_target_is_withdrawn_its_measures_stay_and_the_same_again_goes_on() {
+    let house = House::new().await;
+    let uai = house.site(1).await;
+    let mut agent = house.agent(&uai, "srv").await;
+    let box_ = json!({"method": "icmp", "address": "192.0.2.1", "name": "box"});
+    let id = house.target(&uai, &box_).await;
+    house.measure(&mut agent, id, &[120, 60], |_, _| Some(0)).await;
+    let loss = format!("/series?target={id}&metric=icmp_loss");
+    let series = house.read(&loss).await["items"][0]["id"].as_i64().unwrap();
+    let samples = format!("/series/{series}/samples?from=-1h");
+    let before = house.read(&samples).await["points"].clone();
+    assert_eq!(before.as_array().unwrap().len(), 2, "{before}");
+
+    let number = id.to_string();
+    let remove = ["target", "remove", uai.as_str(), number.as_str()];
+    let said = house.vigie(&remove).await;
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+    assert!(said.out.starts_with(&format!("Cible {id} (box, 192.0.2.1) retirée")), "{}", said.out);
+    let listed = house.read(&format!("/sites/{uai}/targets")).await;
+    assert_eq!(listed["items"], json!([]));
+    assert_eq!(house.read(&samples).await["points"], before, "what was measured stays");
+
+    let said = house.vigie(&remove).await;
+    assert_eq!(said.code, 2, "it is withdrawn already: {said:?}");
+    assert!(said.err.contains(&format!("cible {id}")), "{}", said.err);
+    assert_eq!(house.target(&uai, &box_).await, id);
+    assert_eq!(house.read(&loss).await["items"][0]["id"], series);
+    let said = house.vigie(&[&remove[..], &["--json", "--lang", "en"]].concat()).await;
+    let document: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((&document["id"], &document["status"]), (&json!(id), &json!("withdrawn")));
+
+    // Another site's number, and no number, are no targets of this one.
+    let other = house.site(2).await;
+    let theirs = house.target(&other, &box_).await;
+    for id in [theirs.to_string(), "-1".to_owned(), "1e3".to_owned(), "\u{1b}[2J".to_owned()] {
+        let said = house.vigie(&["target", "remove", &uai, &id]).await;
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(!said.err.contains('\u{1b}'), "{said:?}");
+    }
+    let listed = house.read(&format!("/sites/{other}/targets")).await;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_rung_of_the_ladder_is_not_withdrawn_by_hand() {
+    let house = House::new().await;
+    let uai = house.site(1).await;
+    let site = house.agent(&uai, "srv").await.site;
+    let seen = Seen::new(&["192.0.2.1".to_owned()], &[], &[]);
+    house.app.context.targets.ladder(site, &seen).await.unwrap();
+    let rungs = house.store().rungs(site).await.unwrap();
+    assert!(!rungs.is_empty());
+    for rung in &rungs {
+        let said = house.vigie(&["target", "remove", &uai, &rung.to_string()]).await;
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.err.contains("échelon du site"), "{}", said.err);
+    }
+    assert_eq!(house.store().rungs(site).await.unwrap(), rungs);
 }
 
 #[tokio::test]

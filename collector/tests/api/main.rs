@@ -10,3 +10,4 @@ mod house;
 mod imports;
 mod measures;
 mod states;
+mod withdrawal;

@@ -394,7 +394,28 @@ impl Words {
                 "SECONDS",
                 self.t("Secondes entre deux tours", "Seconds between two rounds"),
             ));
-        self.group("target", self.t("Une cible", "A target"), vec![add])
+        let remove = self
+            .leaf(
+                "remove",
+                self.t(
+                    "Ne fait plus sonder une cible ; ses mesures restent",
+                    "Has a target probed no more; its measures stay",
+                ),
+                "vigie target remove 0999001W 12",
+            )
+            .arg(self.uai())
+            .arg(Self::place(
+                "ID",
+                self.t(
+                    "Numéro de la cible, comme « vigie targets » le montre",
+                    "Number of the target, as `vigie targets` shows it",
+                ),
+            ));
+        self.group(
+            "target",
+            self.t("Une cible : ajouter, retirer", "A target: add, remove"),
+            vec![add, remove],
+        )
     }
 
     fn series(&self) -> Command {

@@ -139,6 +139,8 @@ fn writes_say_what_to_type_next() {
     insta::assert_snapshot!(french(View::Imported, import));
     insta::assert_snapshot!(french(View::SiteAdded, &format!("{SITE}}}")));
     insta::assert_snapshot!(french(View::TargetAdded, TARGET));
+    let removed = r#"{"id":12,"uai":"0999001W","name":"box\u001b[2J","address":"192.0.2.1"}"#;
+    insta::assert_snapshot!(french(View::TargetRemoved, removed));
 }
 
 #[test]

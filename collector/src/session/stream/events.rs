@@ -97,7 +97,7 @@ impl Session {
         match changed {
             Ok(_) => Ok(()),
             Err(TargetError::Store(error)) => Err(self.failed(&error)),
-            Err(error @ (TargetError::Full(..) | TargetError::Plan { .. })) => {
+            Err(error @ (TargetError::Full(..) | TargetError::Plan { .. } | TargetError::Rung)) => {
                 tracing::warn!(
                     site = self.site.0,
                     agent = %self.identity.agent,
