@@ -30,6 +30,18 @@ pub struct State {
     pub state: &'static str,
 }
 
+/// How old a batch was that was committed: a closed list of the collector's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Age {
+    /// `live` or `backlog`.
+    pub age: &'static str,
+}
+
+/// A batch with at least one record that may still raise an alert.
+pub const LIVE: Age = Age { age: "live" };
+/// A batch of which all is too old for that: an agent catches up.
+pub const BACKLOG: Age = Age { age: "backlog" };
+
 /// Every figure. Cheap to update; encoded when asked for.
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -53,8 +65,8 @@ pub struct Metrics {
     pub commit_seconds: Histogram,
     /// Records handed to the store and not yet durable.
     pub commit_queue: Gauge,
-    /// Age of the newest record of a batch when it was committed, seconds.
-    pub ingest_lag_seconds: Gauge<f64, AtomicU64>,
+    /// Age of the newest record of each batch when it was committed, seconds.
+    pub ingest_lag_seconds: Family<Age, Histogram>,
     /// Records that came too late to raise an alert.
     pub late_records: Counter,
     /// Feed items dropped because the evaluator was behind.
@@ -173,8 +185,14 @@ impl Metrics {
             ),
             ingest_lag_seconds: registered!(
                 "ingest_lag_seconds",
-                "Age of the newest record of the last batch when it was committed",
-                Gauge::default()
+                "Age of the newest record of each batch when it was committed, one observation per \
+                 batch; age=\"live\" has a record that may still raise an alert (not older than two \
+                 periods and a minute), age=\"backlog\" has none (an agent catches up after a cut; of \
+                 many agents at once, the collector is behind)",
+                Family::<Age, Histogram>::new_with_constructor(|| {
+                    // From an eighth of a second to six days.
+                    Histogram::new(exponential_buckets(0.125, 4.0, 12))
+                })
             ),
             late_records: registered!(
                 "late_records",
@@ -312,7 +330,13 @@ mod tests {
         let metrics = Metrics::new();
         metrics.records.inc_by(3);
         metrics.rejected.get_or_create(&Reason { reason: "window" }).inc();
+        metrics.ingest_lag_seconds.get_or_create(&LIVE).observe(0.3);
+        metrics.ingest_lag_seconds.get_or_create(&BACKLOG).observe(90_000.0);
         let text = metrics.encode().unwrap();
+        for (age, seconds) in [("live", "0.3"), ("backlog", "90000.0")] {
+            let sum = format!("ingest_lag_seconds_sum{{age=\"{age}\"}} {seconds}\n");
+            assert!(text.contains(&sum), "{sum} in {text}");
+        }
         assert!(text.contains("vigie_collector_records_total 3\n"), "{text}");
         assert!(text.contains("vigie_collector_rejected_total{reason=\"window\"} 1\n"), "{text}");
         assert!(text.ends_with("# EOF\n"));

@@ -14,12 +14,14 @@ use super::{Away, BUDGET_UNIT, Ending, Session, send};
 use crate::{
     feed::FeedItem,
     ingest::{Batch, Fresh, IngestError},
-    metrics::{Metrics, Reason},
+    metrics::{Age, BACKLOG, LIVE, Metrics, Reason},
     wire,
 };
 
 /// Longest wait for batches that are on their way when a stream ends.
 const DRAIN: Duration = Duration::from_secs(4);
+/// Events, which have no period, are of a backlog when they are older, seconds.
+const LATE_EVENTS_S: f64 = 60.0;
 
 /// Batches on their way to the disk, in the order in which they came. Each is a task of its own, so
 /// that it goes on, and gives back its share of the budget, whatever the stream waits for.
@@ -51,6 +53,16 @@ pub(super) struct Done {
     fresh: Vec<Option<Fresh>>,
     events: Vec<Option<v1::Event>>,
     newest_ms: Option<i64>,
+}
+
+/// Which lag a batch tells: that of its samples, or of its events' age in seconds.
+fn lag_of(fresh: &[Option<Fresh>], age: f64) -> &'static Age {
+    let mut samples = fresh.iter().flatten().peekable();
+    let late = match samples.peek() {
+        Some(_) => samples.all(|fresh| fresh.late),
+        None => age > LATE_EVENTS_S,
+    };
+    if late { &BACKLOG } else { &LIVE }
 }
 
 /// A record that the store refused: its lane's acknowledgement names it.
@@ -145,7 +157,7 @@ impl Session {
         if let Some(newest_ms) = newest_ms {
             #[expect(clippy::cast_precision_loss, reason = "an age in seconds")]
             let age = self.context.clock.now_ms().saturating_sub(newest_ms) as f64 / 1e3;
-            self.context.metrics.ingest_lag_seconds.set(age);
+            self.context.metrics.ingest_lag_seconds.get_or_create(lag_of(&fresh, age)).observe(age);
         }
         let mut refusals = Refusals::new();
         let mut refused_by_store = false;
