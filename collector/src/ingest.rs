@@ -25,14 +25,16 @@ use store::{
 };
 
 use crate::{session::ClockMap, wire};
+use losses::Declared;
 use placing::Placing;
 
+mod losses;
 mod placing;
 
 /// Layouts that a session remembers.
 const MAX_LAYOUTS: usize = 4_096;
 /// Layouts that are looked up for one batch: an agent has a few groups, and they change rarely.
-const MAX_LOOKUPS: usize = 64;
+const MAX_LOOKUPS: u32 = 64;
 /// Epochs of one lane in one session: one, and one after a rollback; more are an agent gone wild.
 pub const MAX_EPOCHS: usize = 4;
 /// Records may be so much older than the agent's enrolment, milliseconds.
@@ -102,6 +104,9 @@ pub struct Ingest {
     /// When the agent was last heard before this session, Unix milliseconds.
     last_seen_ms: Option<i64>,
     placing: Placing,
+    /// For losses of this batch that only their order places: when the record before was, Unix
+    /// milliseconds, by the number of their own record.
+    lost_after: HashMap<u64, i64>,
     decoder: Decoder,
     layouts: HashMap<(GroupId, Layout), Option<Known>>,
     periods: HashMap<GroupId, i64>,
@@ -129,6 +134,7 @@ impl Ingest {
             earliest_ms: enrolled_ms.saturating_sub(BEFORE_ENROLMENT_MS),
             last_seen_ms: agent.last_seen.map(jiff::Timestamp::as_millisecond),
             placing: Placing::default(),
+            lost_after: HashMap::new(),
             decoder: Decoder::new(),
             layouts: HashMap::new(),
             periods: HashMap::new(),
@@ -211,7 +217,8 @@ impl Ingest {
         records: &[Record],
         now_ms: i64,
     ) -> Result<(), IngestError> {
-        let mut asked = 0;
+        let mut asked = 0_u32;
+        self.lost_after.clear();
         for record in records {
             if clock.is_unknown(record.boot_tag) && asked < MAX_LOOKUPS {
                 asked += 1;
@@ -223,9 +230,11 @@ impl Ingest {
             if nowhere && self.placing.is_new(lane.lane, record.boot_tag) && asked < MAX_LOOKUPS {
                 asked += 1;
                 let before = store.time_before(lane, record.seq).await?;
-                let seen = self.last_seen_ms.filter(|seen| *seen < began_ms(clock));
-                let before = before.or(seen).unwrap_or(self.earliest_ms);
+                let before = before.or(self.seen_before(clock)).unwrap_or(self.earliest_ms);
                 self.placing.after(lane.lane, record.boot_tag, before);
+            }
+            if record.kind == KIND_EVENT && asked < MAX_LOOKUPS {
+                asked += u32::from(self.look_up_loss(store, clock, lane, record, now_ms).await?);
             }
             if record.kind != KIND_SAMPLES {
                 continue;
@@ -249,6 +258,36 @@ impl Ingest {
         Ok(())
     }
 
+    /// Asks the store what stands before a loss that has no other time; true when it was asked.
+    async fn look_up_loss(
+        &mut self,
+        store: &dyn Store,
+        clock: &ClockMap,
+        lane: LaneKey,
+        record: &Record,
+        now_ms: i64,
+    ) -> Result<bool, IngestError> {
+        let Ok((v1::Event { event: Some(v1::event::Event::Loss(loss)) }, Some(explained))) =
+            self.event(lane, &record.payload)
+        else {
+            return Ok(false);
+        };
+        let declared = Declared::new(record, clock);
+        if !self.is_timeless(&loss, declared, now_ms) {
+            return Ok(false);
+        }
+        let before = store.time_before(explained.0, explained.1.from).await?;
+        if let Some(before_ms) = before.or(self.seen_before(clock)) {
+            self.lost_after(declared, before_ms);
+        }
+        Ok(true)
+    }
+
+    /// When the agent was last heard before the boot of this session, Unix milliseconds.
+    fn seen_before(&self, clock: &ClockMap) -> Option<i64> {
+        self.last_seen_ms.filter(|seen| *seen < began_ms(clock))
+    }
+
     fn judge(
         &mut self,
         lane: LaneKey,
@@ -258,6 +297,7 @@ impl Ingest {
         batch: &mut Batch,
     ) {
         let (boot_tag, boot_ns) = (record.boot_tag, record.boot_ns);
+        let declared = Declared::new(&record, clock);
         let mut time = self.time(lane, &record, clock, now_ms);
         if u32::from(lane.lane) == LANE_EVENTS && !self.accepts(time.ms(), now_ms) {
             // An event is too precious to be refused for its clock: a loss moves the watermark.
@@ -297,9 +337,11 @@ impl Ingest {
             match self.event(lane, &incoming.payload) {
                 Ok((event, explains)) => {
                     incoming.explains = explains;
-                    if let Some(v1::event::Event::Gap(gap)) = &event.event {
-                        incoming.gap = self.gap(gap, clock, now_ms);
-                    }
+                    incoming.gap = match &event.event {
+                        Some(v1::event::Event::Gap(gap)) => self.gap(gap, clock, now_ms),
+                        Some(v1::event::Event::Loss(loss)) => self.hole(loss, declared, now_ms),
+                        _ => None,
+                    };
                     applied = Some(event);
                 }
                 Err(reason) => incoming.refused = Some(reason),

@@ -105,7 +105,7 @@ pub struct IncomingRecord {
     pub group: Option<(domain::id::GroupId, domain::id::Layout)>,
     /// Records of the lane that this one explains as lost, for a Loss event.
     pub explains: Option<(LaneKey, SeqRange)>,
-    /// The stretch that this one declares, for a Gap event: kept with the record or not at all.
+    /// The stretch that this one declares, for a Gap event or a Loss of samples: kept with the record or not at all.
     pub gap: Option<DeclaredGap>,
     /// Why the caller does not want it (a foreign group, a time outside the window, a payload that
     /// does not decode): it becomes [`Disposition::Rejected`] for this reason and counts as dealt

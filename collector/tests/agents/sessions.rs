@@ -9,7 +9,8 @@ use domain::{
     target::{Community, Method, Role, TargetSpec},
 };
 use proto::{
-    KIND_SAMPLES,
+    KIND_SAMPLES, record_hash,
+    records::Record,
     v1::{self, lane_resume::Action},
 };
 
@@ -278,6 +279,99 @@ async fn gaps_and_losses_explain_what_is_missing() {
     let gaps = collector.app.context.store.gaps(site, span).await.unwrap();
     assert_eq!(gaps.len(), 1, "{gaps:?}");
     assert_eq!((gaps[0].1.to_ms - gaps[0].1.from_ms, gaps[0].2.as_str()), (30_000, "crash"));
+}
+
+/// The record as it was stamped so long before the hello, by that wall clock.
+fn stamped(mut record: Record, before_ns: u64, wall_ns: i64) -> Record {
+    (record.boot_ns, record.wall_ns) = (BOOT_NS - before_ns, wall_ns);
+    let Record { kind, boot_tag, boot_ns, payload, .. } = &record;
+    record.hash = record_hash(*kind, *boot_tag, *boot_ns, wall_ns, payload);
+    record
+}
+
+fn lost(reason: v1::GapReason, lane: u32, seqs: (u64, u64), walls: (i64, i64)) -> v1::event::Event {
+    v1::event::Event::Loss(v1::Loss {
+        reason: reason.into(),
+        lane,
+        epoch: EPOCH,
+        from_seq: seqs.0,
+        to_seq: seqs.1,
+        records: seqs.1 + 1 - seqs.0,
+        from_wall_ns: walls.0,
+        to_wall_ns: walls.1,
+        ..v1::Loss::default()
+    })
+}
+
+#[tokio::test]
+async fn a_loss_of_samples_is_a_gap_that_tells_why() {
+    const S: i64 = 1_000_000_000;
+    let collector = start().await;
+    let agent = collector.agent(999_001).await;
+    let site = collector.site_of(&agent).await;
+    let (mut stream, _) = agent.hello(hello(41)).await;
+    let groups = stream.config().await.groups;
+    let period_s = i64::from(groups.iter().map(|group| group.period_ms).max().unwrap()) / 1_000;
+    let now_ns = collector.now_ns();
+    // Its clock is three hours slow, and the server's own decides.
+    let slow = now_ns - 10_800 * S;
+    let evicted = v1::GapReason::GapEvicted;
+    let first = lost(evicted, 1, (1, 5), (slow - 1_800 * S, slow - 1_500 * S));
+    let next = lost(evicted, 1, (6, 8), (slow - 1_500 * S + S, slow - 1_200 * S));
+    // A damaged segment whose times are gone with it: after what came before, before it was told.
+    let damaged = lost(v1::GapReason::GapCorrupt, 1, (11, 20), (0, 0));
+    let of_events = lost(evicted, 0, (90, 91), (slow - 900 * S, slow - 800 * S));
+    let unheard = stamped(samples(&agent, 10..=10).remove(0), 700_000_000_000, slow - 700 * S);
+    stream.samples(&[unheard]).await;
+    assert_eq!(stream.ack().await.above, [v1::Range { from: 10, to: 10 }]);
+    let told = 400_000_000_000;
+    let events = [first, next, damaged, of_events].into_iter().zip(1..);
+    let events: Vec<_> =
+        events.map(|(loss, seq)| stamped(event(seq, loss), told, slow - 400 * S)).collect();
+    stream.events(&events).await;
+    while stream.ack().await.lane != 0 {}
+    let now_ms = now_ns / 1_000_000;
+    let span = Span { from_ms: now_ms - 86_400_000, to_ms: now_ms };
+    let gaps = collector.app.context.store.gaps(site, span).await.unwrap();
+    let told: Vec<_> = gaps.iter().map(|(group, _, reason)| (*group, reason.as_str())).collect();
+    assert_eq!(told, [(None, "evicted"), (None, "corrupt")], "two evictions in a row are one gap");
+    let ago = |ms: i64| (ms - now_ms) as f64 / 1e3;
+    let near = |ms: i64, s: i64| (ago(ms) + s as f64).abs() < 10.0;
+    let [(_, evicted, _), (_, corrupt, _)] = &gaps[..] else { panic!("{gaps:?}") };
+    assert!(near(evicted.from_ms, 1_800) && near(evicted.to_ms, 1_200 - period_s), "{gaps:?}");
+    assert!(near(corrupt.from_ms, 700) && near(corrupt.to_ms, 400), "{gaps:?}");
+}
+
+#[tokio::test]
+async fn a_loss_whose_time_nothing_tells_is_no_gap() {
+    let collector = start().await;
+    let agent = collector.agent(999_001).await;
+    let site = collector.site_of(&agent).await;
+    let (mut stream, _) = agent.hello(hello(41)).await;
+    let now_ns = collector.now_ns();
+    let day = 86_400_000_000_000;
+    let corrupt = v1::GapReason::GapCorrupt;
+    let losses = [
+        lost(corrupt, 1, (1, 5), (0, 0)),
+        // Backwards, before its enrolment, and after it was told.
+        lost(corrupt, 1, (6, 7), (now_ns - 1_000_000_000, now_ns - 900_000_000_000)),
+        lost(corrupt, 1, (8, 9), (now_ns - 9 * day, now_ns - 8 * day)),
+        lost(corrupt, 1, (10, 11), (now_ns + day, now_ns + 2 * day)),
+        lost(corrupt, 1, (12, 13), (i64::MIN, i64::MAX)),
+    ];
+    let events = losses.into_iter().zip(1..);
+    let events: Vec<_> =
+        events.map(|(loss, seq)| stamped(event(seq, loss), 5_000_000_000, now_ns)).collect();
+    stream.events(&events).await;
+    let mut upto = 0;
+    while upto < 13 {
+        let ack = stream.ack().await;
+        assert!(ack.rejected.is_empty(), "{ack:?}");
+        upto = if ack.lane == 1 { ack.contig_upto } else { upto };
+    }
+    let span = Span { from_ms: i64::MIN / 2, to_ms: i64::MAX / 2 };
+    let gaps = collector.app.context.store.gaps(site, span).await.unwrap();
+    assert_eq!(gaps, []);
 }
 
 #[tokio::test]
