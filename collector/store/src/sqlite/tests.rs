@@ -2,6 +2,7 @@ mod epochs;
 mod model;
 mod opening;
 mod others;
+mod schema;
 
 use super::*;
 
