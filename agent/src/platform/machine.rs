@@ -1,14 +1,34 @@
 //! Which machine and which operating system this is.
 
-use std::fs;
+use std::{collections::BTreeSet, fs, path::Path};
 
 /// Text that tells this machine from a copy of its disk, as far as this user may read it: the
-/// system's id and the board's.
+/// system's id, which a copy shares, the board's, which only root may read, and the addresses of its
+/// network cards. A machine of which none can be read has no such text.
+///
+/// It need not last: a new card makes another machine of it, which is held no longer than the session
+/// of the former one stands.
 #[must_use]
 pub fn machine_text() -> String {
-    ["/etc/machine-id", "/sys/class/dmi/id/product_uuid"]
+    let mut text = ["/etc/machine-id", "/sys/class/dmi/id/product_uuid"]
         .map(|path| fs::read_to_string(path).unwrap_or_default())
-        .join("")
+        .join("");
+    for address in card_addresses(Path::new("/sys/class/net")) {
+        text.push_str(&address);
+    }
+    text
+}
+
+/// Addresses that the makers gave to this machine's network cards, in order.
+fn card_addresses(interfaces: &Path) -> BTreeSet<String> {
+    // NET_ADDR_PERM: neither random nor set by an administrator or a bond.
+    const PERMANENT: &str = "0";
+    let Ok(entries) = fs::read_dir(interfaces) else { return BTreeSet::new() };
+    let cards = entries.flatten().map(|entry| entry.path()).filter(|card| {
+        let kind = fs::read_to_string(card.join("addr_assign_type")).unwrap_or_default();
+        card.join("device").exists() && kind.trim() == PERMANENT
+    });
+    cards.filter_map(|card| fs::read_to_string(card.join("address")).ok()).collect()
 }
 
 /// Name of this machine; empty where the kernel does not tell.
@@ -40,6 +60,29 @@ fn parse_os_release(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_is_known_by_the_cards_that_its_makers_gave_an_address() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, kind, address, is_hardware) in [
+            ("eno2", "0\n", "00:16:3e:00:00:02\n", true),
+            ("eno1", "0\n", "00:16:3e:00:00:01\n", true),
+            ("docker0", "0\n", "02:42:ac:11:00:02\n", false),
+            ("wlan0", "1\n", "da:a1:19:00:00:09\n", true),
+            ("enslaved", "2\n", "00:16:3e:00:00:01\n", true),
+        ] {
+            let card = dir.path().join(name);
+            fs::create_dir(&card).unwrap();
+            fs::write(card.join("addr_assign_type"), kind).unwrap();
+            fs::write(card.join("address"), address).unwrap();
+            if is_hardware {
+                fs::create_dir(card.join("device")).unwrap();
+            }
+        }
+        let found: Vec<_> = card_addresses(dir.path()).into_iter().collect();
+        assert_eq!(found, ["00:16:3e:00:00:01\n", "00:16:3e:00:00:02\n"]);
+        assert!(card_addresses(&dir.path().join("absent")).is_empty());
+    }
 
     #[test]
     fn the_system_is_named_as_its_makers_write_it() {

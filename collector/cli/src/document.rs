@@ -167,6 +167,9 @@ pub(crate) struct AgentNow {
     pub(crate) config_offered: u64,
     pub(crate) config_applied: u64,
     pub(crate) config_failed: Option<u64>,
+    /// Absent from the answers of earlier collectors.
+    #[serde(default)]
+    pub(crate) held: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -363,6 +363,9 @@ impl Scribe {
         ]);
         for agent in agents {
             let state = match (agent.status.as_str(), agent.connected) {
+                ("active", true) if agent.live.as_ref().is_some_and(|live| live.held) => {
+                    self.t("EN DOUBLE", "DUPLICATE").to_owned()
+                }
                 ("active", true) => self.t("connecté", "connected").to_owned(),
                 ("active", false) => self.t("absent", "absent").to_owned(),
                 (other, _) => self.word(other),

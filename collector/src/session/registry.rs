@@ -14,6 +14,10 @@ use crate::live::MAX_LIVE_AGENTS;
 /// Held sessions of one agent; the oldest goes when there are more.
 const MAX_HELD: usize = 4;
 
+/// Processes of one agent that are remembered, so that two that take turns are told from one that was
+/// started again.
+const MAX_SEEN: usize = 8;
+
 /// Inventories and surroundings that one agent may report in a [`PLAN_WINDOW`]: one of each device
 /// that a site may have, and some changes.
 const PLANS: u32 = 600;
@@ -58,6 +62,9 @@ impl Entry {
 #[derive(Debug, Default)]
 struct State {
     agents: HashMap<AgentId, Vec<Entry>>,
+    /// Processes (instance ids) of each agent, the eldest first; one that took the place of another
+    /// stands behind it.
+    seen: HashMap<AgentId, Vec<Vec<u8>>>,
     next: u64,
     /// Reports that changed a site's plan, by agent, in the window that began then.
     plans: HashMap<AgentId, (Instant, u32)>,
@@ -114,22 +121,39 @@ impl Sessions {
     /// The same machine, or the same process, takes the place of its earlier session: that one may
     /// be half open. Another machine is held while the first is connected. A machine that tells no
     /// fingerprint is known by its process only: else saying nothing would be the way past.
+    ///
+    /// Copies of one disk may tell one fingerprint. What tells them is a process that comes back
+    /// after another had taken its place: one machine never has two. The younger is held then.
     #[must_use]
     pub fn open(self: &Arc<Self>, agent: AgentId, instance: &[u8], fingerprint: &[u8]) -> Seat {
         let mut state = self.lock();
         state.next += 1;
         let id = state.next;
-        let entries = state.agents.entry(agent).or_default();
-        let same = |entry: &Entry| {
-            entry.instance == instance
-                || (!fingerprint.is_empty() && entry.fingerprint == fingerprint)
+        let State { agents, seen, .. } = &mut *state;
+        let entries = agents.entry(agent).or_default();
+        let here = |entry: &Entry| !fingerprint.is_empty() && entry.fingerprint == fingerprint;
+        let live =
+            entries.iter().find(|entry| entry.place == Place::Live && entry.instance != instance);
+        let stranger = live.is_some_and(|entry| !here(entry));
+        let elder = seen.get(&agent).is_some_and(|seen| {
+            let rank = |of: &[u8]| seen.iter().position(|known| known == of);
+            let live = live.and_then(|entry| rank(&entry.instance));
+            rank(instance).zip(live).is_some_and(|(mine, live)| live < mine)
+        });
+        let place = if stranger || elder { Place::Held } else { Place::Live };
+        let before = live.filter(|_| place == Place::Live).map(|entry| entry.instance.clone());
+        let goes = |entry: &Entry| {
+            let replaced = match entry.place {
+                Place::Live => place == Place::Live,
+                // One that is held beside its own machine is a copy of it.
+                Place::Held => stranger,
+            };
+            entry.instance == instance || (here(entry) && replaced)
         };
-        let stranger = entries.iter().any(|entry| entry.place == Place::Live && !same(entry));
-        let place = if stranger { Place::Held } else { Place::Live };
-        for entry in entries.iter().filter(|entry| same(entry)) {
+        for entry in entries.iter().filter(|entry| goes(entry)) {
             entry.end(Ending::Superseded);
         }
-        entries.retain(|entry| !same(entry));
+        entries.retain(|entry| !goes(entry));
         let held = entries.iter().filter(|entry| entry.place == Place::Held).count();
         if place == Place::Held
             && held >= MAX_HELD
@@ -139,7 +163,12 @@ impl Sessions {
         }
         let (end, ending) = watch::channel(None);
         let (instance, fingerprint) = (instance.to_vec(), fingerprint.to_vec());
-        entries.push(Entry { id, instance, fingerprint, place, end });
+        entries.push(Entry { id, instance: instance.clone(), fingerprint, place, end });
+        if seen.len() >= MAX_LIVE_AGENTS {
+            seen.retain(|agent, _| agents.contains_key(agent));
+        }
+        let open = agents.get(&agent).map_or(&[][..], Vec::as_slice);
+        remember(seen.entry(agent).or_default(), open, instance, before.as_deref());
         drop(state);
         self.open.send_modify(|open| *open += 1);
         Seat { sessions: self.clone(), agent, id, ending, place }
@@ -192,6 +221,20 @@ impl Sessions {
     pub async fn idle(&self) {
         // The sender lives in `self`, so the channel can not be closed here.
         let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+}
+
+/// Notes a process behind the one whose place it took, else as the youngest. Of too many, the eldest
+/// that is not connected is forgotten.
+fn remember(seen: &mut Vec<Vec<u8>>, open: &[Entry], instance: Vec<u8>, before: Option<&[u8]>) {
+    if seen.contains(&instance) {
+        return;
+    }
+    let behind = before.and_then(|before| seen.iter().position(|known| known == before));
+    seen.insert(behind.map_or(seen.len(), |at| at + 1), instance);
+    if seen.len() > MAX_SEEN {
+        let gone = |known: &Vec<u8>| !open.iter().any(|entry| entry.instance == *known);
+        seen.remove(seen.iter().position(gone).unwrap_or(0));
     }
 }
 
@@ -253,6 +296,60 @@ mod tests {
         assert_eq!(ending(&clone), None);
         drop(again);
         assert_eq!(clone.ended().await, Ending::Released);
+    }
+
+    #[tokio::test]
+    async fn of_two_processes_that_take_turns_under_one_fingerprint_the_younger_is_held() {
+        let sessions = Arc::new(Sessions::default());
+        let mut first = sessions.open(AGENT, b"a", b"m");
+        // So far it looks like the same machine, started again.
+        let mut clone = sessions.open(AGENT, b"b", b"m");
+        assert_eq!((clone.place, first.ended().await), (Place::Live, Ending::Superseded));
+        drop(first);
+        let first = sessions.open(AGENT, b"a", b"m");
+        assert_eq!((first.place, clone.ended().await), (Place::Live, Ending::Superseded));
+        drop(clone);
+        let mut clone = sessions.open(AGENT, b"b", b"m");
+        assert_eq!((clone.place, ending(&first)), (Place::Held, None));
+        assert_eq!(sessions.held(AGENT), 1);
+        // The first is started again: the clone stays where it is, and when it connects anew too.
+        let restarted = sessions.open(AGENT, b"c", b"m");
+        assert_eq!((restarted.place, ending(&first)), (Place::Live, Some(Ending::Superseded)));
+        drop(first);
+        assert_eq!(ending(&clone), None);
+        let again = sessions.open(AGENT, b"b", b"m");
+        assert_eq!((again.place, clone.ended().await), (Place::Held, Ending::Superseded));
+        drop(clone);
+        // A clone that is started again takes one turn, until the other comes back.
+        let fresh = sessions.open(AGENT, b"d", b"m");
+        assert_eq!((fresh.place, ending(&restarted)), (Place::Live, Some(Ending::Superseded)));
+        drop((restarted, again));
+        let restarted = sessions.open(AGENT, b"c", b"m");
+        assert_eq!((restarted.place, ending(&fresh)), (Place::Live, Some(Ending::Superseded)));
+        drop(fresh);
+        // Whoever is left alone may send.
+        let mut clone = sessions.open(AGENT, b"d", b"m");
+        assert_eq!(clone.place, Place::Held);
+        drop(restarted);
+        assert_eq!(clone.ended().await, Ending::Released);
+        drop(clone);
+        assert_eq!(sessions.open(AGENT, b"d", b"m").place, Place::Live);
+    }
+
+    #[test]
+    fn a_machine_that_is_started_again_and_again_is_never_held_and_its_memory_is_bounded() {
+        let sessions = Arc::new(Sessions::default());
+        let mut seats = Vec::new();
+        for n in 0..100_u8 {
+            // Each twice, as over a line that breaks; no session is noticed to be dead.
+            for _ in 0..2 {
+                let seat = sessions.open(AGENT, &[n], b"m");
+                assert_eq!(seat.place, Place::Live, "start {n}");
+                seats.push(seat);
+            }
+        }
+        assert_eq!(sessions.lock().seen[&AGENT].len(), MAX_SEEN);
+        assert_eq!(sessions.held(AGENT), 0);
     }
 
     #[tokio::test]

@@ -123,10 +123,13 @@ impl Session {
         } else {
             context.metrics.sessions_held.inc();
             context.live.update(agent.id, |live| live.held = true);
+            let other = context.live.agent(agent.id).and_then(|live| live.address);
             tracing::warn!(
+                site = agent.site.0,
                 agent = %agent.id,
                 peer = %peer.address.ip(),
-                "another machine uses this identity; it is held"
+                other = other.map(tracing::field::display),
+                "another machine uses this identity; it is held: enrol one of the two anew"
             );
         }
         let mut session = Self {

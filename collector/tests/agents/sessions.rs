@@ -412,6 +412,29 @@ async fn a_cloned_machine_is_held_until_the_first_has_gone() {
 }
 
 #[tokio::test]
+async fn two_copies_of_one_disk_do_not_take_turns_for_ever() {
+    let collector = start().await;
+    let agent = collector.agent(999_001).await;
+    // One certificate, one fingerprint, two processes.
+    let clone = v1::Hello { instance_id: b"other".to_vec(), ..hello(1) };
+    let (mut first, _) = agent.hello(hello(1)).await;
+    let (mut second, _) = agent.hello(clone.clone()).await;
+    assert_eq!(first.away().await.reason, "superseded");
+    let (mut first, ok) = agent.hello(hello(1)).await;
+    assert!(ok.lanes.iter().all(|lane| lane.action() != Action::Hold));
+    assert_eq!(second.away().await.reason, "superseded");
+    let (mut second, ok) = agent.hello(clone).await;
+    assert!(ok.lanes.iter().all(|lane| lane.action() == Action::Hold));
+    // The operator is told: in the agent's state, by a metric, in the log.
+    assert!(collector.app.context.live.agent(agent.id).unwrap().held);
+    assert_eq!(collector.app.context.metrics.sessions_held.get(), 1);
+    first.samples(&samples(&agent, 1..=5)).await;
+    assert_eq!(first.ack().await.contig_upto, 5);
+    second.samples(&samples(&agent, 1..=5)).await;
+    assert_eq!(second.away().await.reason, "held");
+}
+
+#[tokio::test]
 async fn the_same_machine_takes_its_own_place() {
     let collector = start().await;
     let agent = collector.agent(999_001).await;

@@ -94,6 +94,22 @@ fn a_site_is_told_from_its_host_outwards() {
 }
 
 #[test]
+fn an_identity_that_two_machines_use_is_told() {
+    let body = |held: bool| {
+        format!(
+            r#"{{"at":"2026-11-23T13:44:00Z","coverage":{{"sites":1,"heard":1,"measured":1,"window_s":300}},
+            "next":null,"items":[{{"id":"000102030405060708090a0b0c0d0e0f","uai":"0999001W","hostname":"srv",
+            "version":"0.1.0","status":"active","connected":true,"age_s":2,
+            "certificate_expires_at":"2027-02-21T00:00:00Z",
+            "live":{{"held":{held},"spool_records":3,"config_offered":5,"config_applied":5,"config_failed":null}}}}]}}"#
+        )
+    };
+    let twice = french(View::Agents, &body(true));
+    assert!(twice.contains("EN DOUBLE"), "{twice}");
+    assert!(french(View::Agents, &body(false)).contains("connecté"));
+}
+
+#[test]
 fn values_have_units_holes_and_gaps() {
     let body = r#"{"at":"2026-11-23T13:44:00Z",
         "series":{"id":7,"uai":"0999001W","target":"sw1","metric":"if_hc_in_octets","unit":"octets","kind":"counter","label":"Gi0/1\u001b]0;x\u0007"},
