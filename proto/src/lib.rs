@@ -42,3 +42,6 @@ pub const LANE_SAMPLES: u32 = 1;
 pub const KIND_EVENT: u8 = 1;
 /// Record kind: columns of samples, see [`samples`].
 pub const KIND_SAMPLES: u8 = 2;
+
+#[cfg(test)]
+mod golden;

@@ -12,6 +12,7 @@ use proto::v1::{Event, GapReason, Loss, event::Event as Kind};
 use super::{sim::SimDisk, *};
 
 mod disk;
+mod golden;
 mod model;
 mod real;
 

@@ -43,7 +43,7 @@ pub use samples::{
     signs_are_the_newest_there_is,
 };
 #[cfg(test)]
-pub(crate) use samples::{School, cells, keep, upkeep};
+pub(crate) use samples::{School, answers as all_answers, cells, keep, upkeep};
 pub use targets::{
     layouts_follow_the_targets, rungs_are_told_from_operators_targets, targets_are_kept,
 };

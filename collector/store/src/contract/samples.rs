@@ -234,7 +234,7 @@ pub(crate) fn cells(minute: i64) -> [Option<i64>; 5] {
 
 /// Everything that can be asked about a school's columns in a span.
 #[derive(Debug, PartialEq)]
-struct Answers {
+pub(crate) struct Answers {
     samples: Vec<SeriesData>,
     buckets: Vec<Vec<Bucket>>,
     percentiles: Vec<Option<(f64, u32)>>,
@@ -243,7 +243,7 @@ struct Answers {
 
 impl Answers {
     /// Asserts that these are those, telling only the first difference: whole answers are long.
-    fn expect(&self, those: &Self) {
+    pub(crate) fn expect(&self, those: &Self) {
         for (column, (a, b)) in self.samples.iter().zip(&those.samples).enumerate() {
             assert_eq!((a.samples.len(), a.unsure), (b.samples.len(), b.unsure), "column {column}");
             let other = a.samples.iter().zip(&b.samples).find(|(a, b)| a != b);
@@ -258,7 +258,7 @@ impl Answers {
     }
 }
 
-async fn answers(store: &impl Samples, school: &School, span: Span) -> Result<Answers> {
+pub(crate) async fn answers(store: &impl Samples, school: &School, span: Span) -> Result<Answers> {
     let ids: Vec<SeriesId> = (0..COLUMNS.len()).map(|column| school.series(column)).collect();
     let mut buckets = Vec::new();
     for &id in &ids {

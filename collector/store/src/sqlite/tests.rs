@@ -1,4 +1,5 @@
 mod epochs;
+mod golden;
 mod model;
 mod opening;
 mod others;
