@@ -9,6 +9,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use domain::{
@@ -33,8 +34,11 @@ pub use series::{HostParts, MAX_INTERFACES, MAX_PARTS, Port, default_series};
 
 /// Active targets of a site: 500 devices, each asked in three ways.
 pub const MAX_TARGETS: usize = 1_500;
-/// Series of a site.
-pub const MAX_SERIES: usize = proto::limits::MAX_SERIES;
+/// New rungs that the reports of a site may put up in [`RISE_WINDOW`]: ten ladders of other routers
+/// than before. Each takes rows and a layout that stay.
+pub const MAX_RISES: usize = 240;
+/// How long new rungs are counted.
+const RISE_WINDOW: Duration = Duration::from_hours(1);
 /// Room in a plan that is kept for the ladder, whose rungs come by themselves.
 const RESERVE: PlanSize = PlanSize { bytes: 64 << 10, groups: 64, series: 1_000 };
 /// Most that operators' targets and inventories may make of a plan.
@@ -72,7 +76,21 @@ pub enum TargetError {
     Rung,
     /// The store said no.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for TargetError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Limit { what, most, .. } => Self::Full(most, what),
+            StoreError::Unusable { .. }
+            | StoreError::Failed { .. }
+            | StoreError::Duplicate(_)
+            | StoreError::NotFound(_)
+            | StoreError::Damaged { .. }
+            | StoreError::Closed => Self::Store(error),
+        }
+    }
 }
 
 /// Keeps the targets of every site.
@@ -88,7 +106,27 @@ pub struct Targets {
 /// Held while a site's targets change, so that two reports of one site do not cross, and no other
 /// site waits; what it guards is the site's last ladder, so that a report without news costs
 /// nothing.
-type Desk = Arc<sync::Mutex<Option<Seen>>>;
+type Desk = Arc<sync::Mutex<Reports>>;
+
+/// What the reports of a site were of late.
+#[derive(Debug, Default)]
+struct Reports {
+    /// The last that the ladder follows.
+    last: Option<Seen>,
+    /// New rungs since then.
+    rises: Option<(Instant, usize)>,
+}
+
+impl Reports {
+    /// Counts new rungs; false when they are too many, which then do not count.
+    fn may_rise(&mut self, new: usize, now: Instant) -> bool {
+        let over = |since: Instant| now.saturating_duration_since(since) >= RISE_WINDOW;
+        let (since, before) = self.rises.filter(|rises| !over(rises.0)).unwrap_or((now, 0));
+        let may = before + new <= MAX_RISES;
+        self.rises = Some((since, if may { before + new } else { before }));
+        may
+    }
+}
 
 impl std::fmt::Debug for Targets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -152,14 +190,14 @@ impl Targets {
     pub async fn retire(&self, target: &Target) -> Result<(), TargetError> {
         let site = target.spec.site;
         let desk = self.desk(site);
-        let mut last = desk.lock().await;
+        let mut reports = desk.lock().await;
         let owned = self.store.rungs(site).await?;
         if owned.contains(&target.id) {
             return Err(TargetError::Rung);
         }
         let known = self.store.targets(Some(site)).await?;
         // The next report is compared with nothing, so that it also moves the rungs behind it.
-        *last = None;
+        reports.last = None;
         self.store.retire_target(target.id).await?;
         let gone = HashSet::from([target.id]);
         for behind in known.iter().filter(|known| known.active && !owned.contains(&known.id)) {
@@ -176,30 +214,39 @@ impl Targets {
     /// Makes the ladder of a site what its agent sees. True when something changed.
     ///
     /// # Errors
-    /// [`TargetError::Store`]; what was done stays and the next report goes on.
+    /// [`TargetError::Full`] when the report brings too many new rungs, with the ladder as it was, or
+    /// when a site has no room for some of them, with the others up. [`TargetError::Store`]. What was
+    /// done stays and the next report goes on.
     pub async fn ladder(&self, site: SiteId, seen: &Seen) -> Result<bool, TargetError> {
         let desk = self.desk(site);
-        let mut last = desk.lock().await;
-        if last.as_ref() == Some(seen) {
+        let mut reports = desk.lock().await;
+        if reports.last.as_ref() == Some(seen) {
             return Ok(false);
         }
         let known = self.store.targets(Some(site)).await?;
         let owned: HashSet<TargetId> = self.store.rungs(site).await?.into_iter().collect();
         let rungs = ladder::rungs(seen, &self.references, &self.collector);
+        let standing_now = |rung: &ladder::Rung| {
+            known.iter().find(|target| {
+                target.active
+                    && target.spec.method == rung.method
+                    && target.spec.address == rung.address
+            })
+        };
+        let new = rungs.iter().filter(|rung| standing_now(rung).is_none()).count();
+        if !reports.may_rise(new, Instant::now()) {
+            return Err(TargetError::Full(MAX_RISES, "new rungs of an hour"));
+        }
         let mut ids: Vec<Option<TargetId>> = Vec::with_capacity(rungs.len());
         let mut room = MAX_TARGETS.saturating_sub(known.iter().filter(|t| t.active).count());
-        let mut changed = false;
+        let (mut changed, mut full) = (false, false);
         for (at, rung) in rungs.iter().enumerate() {
             // What stands on two rungs, as a hop that is a reference too, is the nearer one.
             if let Some(twin) = rungs[..at].iter().position(|nearer| nearer.is_twin(rung)) {
                 ids.push(ids[twin]);
                 continue;
             }
-            let same = known.iter().find(|target| {
-                target.active
-                    && target.spec.method == rung.method
-                    && target.spec.address == rung.address
-            });
+            let same = standing_now(rung);
             let parent = rung.parent.and_then(|at| ids.get(at).copied().flatten());
             let spec = rung.spec(site, parent);
             let id = match same {
@@ -207,7 +254,10 @@ impl Targets {
                 Some(target) if !owned.contains(&target.id) || target.spec == spec => {
                     Some(target.id)
                 }
-                None if room == 0 => None,
+                None if room == 0 => {
+                    full = true;
+                    None
+                }
                 _ => {
                     room -= usize::from(same.is_none());
                     changed = true;
@@ -242,10 +292,13 @@ impl Targets {
                 changed = true;
             }
         }
-        *last = Some(seen.clone());
         if changed {
             self.configs.changed(site);
         }
+        if full {
+            return Err(TargetError::Full(MAX_TARGETS, "targets"));
+        }
+        reports.last = Some(seen.clone());
         Ok(changed)
     }
 
@@ -265,7 +318,7 @@ impl Targets {
         let _alone = desk.lock().await;
         let known = self.store.series(Some(site)).await?;
         let wanted = series::of_ports(ports, &of_target(&known, target));
-        self.add_series(site, target, known.len(), wanted).await
+        self.add_series(site, target, wanted).await
     }
 
     /// Adds the series of the disks, interfaces and sensors of the agent's own machine. True when
@@ -283,7 +336,7 @@ impl Targets {
         };
         let known = self.store.series(Some(site)).await?;
         let wanted = series::of_host(parts, &of_target(&known, host.id));
-        self.add_series(site, host.id, known.len(), wanted).await
+        self.add_series(site, host.id, wanted).await
     }
 
     /// Whether the plan of the site has room for one more target, which may be one that comes back
@@ -340,14 +393,14 @@ impl Targets {
         &self,
         site: SiteId,
         target: TargetId,
-        known: usize,
         mut wanted: Vec<NewSeriesSpec>,
     ) -> Result<bool, TargetError> {
         if wanted.is_empty() {
             return Ok(false);
         }
         let plan = self.plan_size(site).await?;
-        let room = MAX_SERIES.saturating_sub(known).min(MOST.series.saturating_sub(plan.series));
+        // Of what is measured now: the series of withdrawn targets are history.
+        let room = MOST.series.saturating_sub(plan.series);
         let mut bytes = plan.bytes;
         let fitting = wanted.iter().take(room).take_while(|new| {
             bytes += wire::column_bytes(new.metric, new.instance, &new.label);

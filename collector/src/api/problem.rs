@@ -276,6 +276,10 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Duplicate(what) => Self::Conflict(what),
             StoreError::NotFound(what) => Self::NotFound(what),
+            StoreError::Limit { what, most, .. } => {
+                let wrong = Wrong::new(Code::Full, error.to_string()).found(what).expected(most);
+                Self::Invalid(vec![Fault::whole(wrong)])
+            }
             StoreError::Unusable { .. } | StoreError::Closed => Self::Unavailable(error.into()),
             StoreError::Failed { .. } | StoreError::Damaged { .. } => Self::Internal(error.into()),
         }

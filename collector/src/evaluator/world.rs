@@ -78,7 +78,7 @@ struct Known {
 /// those sites; its `rounds`, `answered` and `new_states` at most one entry per target
 /// ([`crate::targets::MAX_TARGETS`] of a site are active, the others are forgotten with each refresh),
 /// `watched` one per rule ([`crate::config::MAX_THRESHOLDS`] and the default ones) and registered
-/// series ([`crate::targets::MAX_SERIES`] of a site); `layouts` has [`MAX_LAYOUTS`].
+/// series ([`proto::limits::MAX_SERIES`] of a site); `layouts` has [`MAX_LAYOUTS`].
 #[derive(Debug)]
 pub(super) struct World {
     /// Before this instant silence opens nothing: agents are coming back.

@@ -1,4 +1,4 @@
-use std::{str::FromStr as _, time::Duration};
+use std::str::FromStr as _;
 
 use domain::{
     site::{SiteFacts, SiteKind, Zone},
@@ -253,6 +253,43 @@ async fn a_site_whose_targets_change_makes_no_other_wait() {
     let seen = seen(&["192.0.2.1"], &[]);
     let done = timeout(Duration::from_secs(10), targets.ladder(other, &seen)).await;
     assert!(done.expect("the other site does not wait").unwrap());
+}
+
+#[tokio::test]
+async fn reports_without_end_are_refused_and_take_no_operators_place() {
+    let house = House::new();
+    let site = house.site(999_001).await;
+    let targets = house.targets(References::default());
+    let net = |report: usize| {
+        let hops: Vec<String> = (1..=8).map(|n| format!("198.51.{report}.{n}")).collect();
+        Seen::new(&[], &[], &hops)
+    };
+    let mut refused = 0;
+    for report in 0..MAX_RISES / 8 + 5 {
+        match targets.ladder(site, &net(report)).await {
+            Ok(changed) => assert!(changed && refused == 0),
+            Err(TargetError::Full(MAX_RISES, _)) => refused += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    // Host and collector are two of those that were taken.
+    assert_eq!(refused, 6);
+    let shown = house.shown(site).await;
+    assert_eq!(shown.len(), 2 + 8, "the ladder stands as it was: {shown:#?}");
+    let last = format!("198.51.{}.", MAX_RISES / 8 - 2);
+    assert!(shown.iter().filter(|line| line.starts_with("hop")).all(|line| line.contains(&last)));
+    let echo = Method::Icmp { count: ECHOES };
+    assert!(targets.add(given(site, echo, "192.0.2.77".to_owned())).await.unwrap().active);
+    // What stands is no news.
+    assert!(!targets.ladder(site, &net(MAX_RISES / 8 - 2)).await.unwrap());
+}
+
+#[test]
+fn new_rungs_are_counted_by_the_hour() {
+    let (mut reports, now) = (Reports::default(), Instant::now());
+    assert!(reports.may_rise(MAX_RISES, now) && reports.may_rise(0, now));
+    assert!(!reports.may_rise(1, now + RISE_WINDOW.mul_f64(0.99)));
+    assert!(reports.may_rise(MAX_RISES, now + RISE_WINDOW));
 }
 
 /// A target of an operator's, of this address.

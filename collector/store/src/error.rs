@@ -25,6 +25,16 @@ pub enum StoreError {
     /// Nothing of this identity exists.
     #[error("{0} does not exist")]
     NotFound(String),
+    /// There are as many as there may be; nothing of the transaction was kept.
+    #[error("cannot {action}: the limit of {most} {what} is reached")]
+    Limit {
+        /// What was attempted.
+        action: &'static str,
+        /// Of what there are too many.
+        what: &'static str,
+        /// How many there may be.
+        most: usize,
+    },
     /// Stored bytes do not decode: they are left as they are and reported.
     #[error("stored {what} is damaged")]
     Damaged {

@@ -156,7 +156,8 @@ pub trait TargetStore: Send + Sync {
     /// site, method and address, made active again. Adds the series of its method.
     async fn upsert_target(&self, spec: TargetSpec, series: Vec<NewSeriesSpec>) -> Result<Target>;
     /// As [`Self::upsert_target`], for a rung of the ladder: the target is then one of [`Self::rungs`]
-    /// until an operator registers it. An active target of an operator stays as it is.
+    /// until an operator registers it. An active target of an operator stays as it is. Of the rungs
+    /// that were withdrawn, a site keeps a bounded number; the oldest are forgotten, series and all.
     async fn upsert_rung(&self, spec: TargetSpec, series: Vec<NewSeriesSpec>) -> Result<Target>;
     /// Active targets of a site that the ladder made.
     async fn rungs(&self, site: SiteId) -> Result<Vec<TargetId>>;
@@ -169,7 +170,8 @@ pub trait TargetStore: Send + Sync {
     async fn targets(&self, site: Option<SiteId>) -> Result<Vec<Target>>;
     /// Groups in force at a site with their active columns, and the configuration's version.
     async fn groups(&self, site: SiteId) -> Result<(u64, Vec<Group>)>;
-    /// Columns of a layout, in order; `None` when it never existed.
+    /// Columns of a layout, in order; `None` when it never existed. A column whose rung is forgotten
+    /// has metric 0, which no metric has.
     async fn layout(&self, group: GroupId, layout: Layout) -> Result<Option<Vec<Series>>>;
     /// Series of one site, or of all.
     async fn series(&self, site: Option<SiteId>) -> Result<Vec<Series>>;

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use collector::{app::Parts, metrics::Reason, session::SessionLimits, tls::ListenLimits};
+use collector::{
+    app::Parts, metrics::Reason, session::SessionLimits, targets::MAX_RISES, tls::ListenLimits,
+};
+use domain::target::{Method, Role, TargetSpec};
 use proto::{KIND_EVENT, KIND_SAMPLES, v1};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tonic::Code;
@@ -152,6 +155,59 @@ async fn absurd_losses_and_events_are_rejected() {
     let ack = stream.ack().await;
     assert_eq!(ack.rejected.len(), 6, "{ack:?}");
     assert_eq!(ack.contig_upto, 6);
+}
+
+#[tokio::test]
+async fn routers_without_number_end_neither_the_stream_nor_the_room_for_targets() {
+    let collector = start().await;
+    let agent = collector.agent(999_001).await;
+    let site = collector.site_of(&agent).await;
+    let reports = u64::try_from(MAX_RISES / 24).unwrap() + 5;
+    let surroundings = |report: u64| {
+        let list = |net: &str| (1..=8).map(|n| format!("{net}.{report}.{n}")).collect();
+        v1::Surroundings {
+            gateways: list("10.1"),
+            resolvers: list("10.2"),
+            hops: list("10.3"),
+            ..v1::Surroundings::default()
+        }
+    };
+    let (mut stream, _) = agent.hello(hello(1)).await;
+    for report in 1..=reports {
+        let seen = v1::event::Event::Surroundings(surroundings(report));
+        stream.events(&[event(report, seen)]).await;
+        stream.samples(&samples(&agent, report..=report)).await;
+    }
+    let mut upto = [0; 2];
+    while upto != [reports; 2] {
+        let ack = stream.ack().await;
+        upto[usize::try_from(ack.lane).unwrap()] = ack.contig_upto;
+    }
+    let plan = Reason { reason: "plan" };
+    let refused = collector.app.context.metrics.refused_calls.get_or_create(&plan).get();
+    assert!((5..reports).contains(&refused), "{refused} of {reports}");
+    assert_eq!(
+        collector.samples(site).await,
+        usize::try_from(reports).unwrap() * agent.round_width()
+    );
+
+    // The next session is greeted alike, whatever it says, and an operator has room.
+    drop(stream);
+    let next = reports + 1;
+    let again = v1::Hello { surroundings: Some(surroundings(200)), ..hello(next) };
+    let (mut stream, _) = agent.hello(again).await;
+    let spec = TargetSpec {
+        site,
+        role: Role::Equipment,
+        name: "commutateur".to_owned(),
+        address: "192.0.2.10".to_owned(),
+        method: Method::Icmp { count: 3 },
+        period_s: 60,
+        parent: None,
+    };
+    collector.app.context.targets.add(spec).await.unwrap();
+    stream.samples(&samples(&agent, next..=next)).await;
+    while stream.ack().await.contig_upto < next {}
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use proto::{KIND_EVENT, LANE_EVENTS, v1};
 use store::LaneKey;
 
 use super::{Away, Session};
-use crate::{ingest::MAX_EPOCHS, targets::TargetError, wire};
+use crate::{ingest::MAX_EPOCHS, metrics::Reason, targets::TargetError, wire};
 
 /// Events of a lane that are looked at again after a start of the collector.
 const MAX_AGAIN: u32 = 64;
@@ -92,12 +92,15 @@ impl Session {
         self.planned(changed)
     }
 
-    /// A plan that could not be changed for a reason of its own does not stop the records.
+    /// A plan that could not be changed for a reason of its own does not stop the records: whatever
+    /// an agent reports, what it measured is taken.
     fn planned(&self, changed: Result<bool, TargetError>) -> Result<(), Away> {
         match changed {
             Ok(_) => Ok(()),
             Err(TargetError::Store(error)) => Err(self.failed(&error)),
             Err(error @ (TargetError::Full(..) | TargetError::Plan { .. } | TargetError::Rung)) => {
+                let reason = Reason { reason: "plan" };
+                self.context.metrics.refused_calls.get_or_create(&reason).inc();
                 tracing::warn!(
                     site = self.site.0,
                     agent = %self.identity.agent,

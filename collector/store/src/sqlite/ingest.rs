@@ -112,6 +112,9 @@ fn copies(error: StoreError) -> Box<dyn Fn() -> StoreError> {
         }
         StoreError::Duplicate(what) => Box::new(move || StoreError::Duplicate(what.clone())),
         StoreError::NotFound(what) => Box::new(move || StoreError::NotFound(what.clone())),
+        StoreError::Limit { action, what, most } => {
+            Box::new(move || StoreError::Limit { action, what, most })
+        }
         StoreError::Closed => Box::new(|| StoreError::Closed),
     }
 }

@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0005_epochs.sql"),
     include_str!("../../migrations/sqlite/0006_access.sql"),
     include_str!("../../migrations/sqlite/0007_outbox.sql"),
+    include_str!("../../migrations/sqlite/0008_withdrawn.sql"),
 ];
 
 /// An opened file: what the writing thread owns.

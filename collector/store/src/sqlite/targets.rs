@@ -1,6 +1,7 @@
 //! Targets, groups, layouts, series: the trait. How groups and layouts follow from targets is in
-//! [`groups`].
+//! [`groups`], how rungs are forgotten in [`forget`].
 
+mod forget;
 mod groups;
 
 use async_trait::async_trait;
@@ -16,10 +17,11 @@ use super::{
 };
 use crate::{NewSeries, NewSeriesSpec, Result, StoreError, TargetStore};
 
-/// Targets of one site, withdrawn ones included.
-const MAX_SITE_TARGETS: i64 = 4096;
-/// Series of one site.
-const MAX_SITE_SERIES: i64 = 200_000;
+/// Active targets of one site. Those that operators withdrew do not count, nor end; of withdrawn
+/// rungs see [`forget`].
+const MAX_SITE_TARGETS: usize = 4096;
+/// Series of the active targets of one site.
+const MAX_SITE_SERIES: usize = 200_000;
 
 const TARGET: &str = "target.id, target.grp, target.site, role, name, target.kind, address, secret,
     target.period_s, parent, active";
@@ -107,12 +109,13 @@ fn columns_of(conn: &Connection, group: GroupId, layout: Layout) -> Result<Optio
     let fail = failed("read a layout");
     let Some(ids) = groups::columns(conn, group, layout)? else { return Ok(None) };
     let found = series_of(conn, &ids).map_err(&fail)?;
-    if found.len() != ids.len() {
-        return Err(StoreError::Damaged {
-            what: format!("layout {} of group {}", layout.0, group.0),
-        });
+    if found.len() == ids.len() {
+        return Ok(Some(found));
     }
-    Ok(Some(found))
+    let site = conn
+        .query_row("SELECT site FROM poll_group WHERE id = ?1", [group.0], |row| row.get(0))
+        .map_err(&fail)?;
+    forget::with_forgotten(conn, SiteId(site), &ids, found).map(Some)
 }
 
 fn find_target(conn: &Connection, id: i64) -> Result<Target> {
@@ -121,8 +124,12 @@ fn find_target(conn: &Connection, id: i64) -> Result<Target> {
         .ok_or_else(|| StoreError::NotFound(format!("target {id}")))
 }
 
-fn limit_reached(action: &'static str, what: &str, limit: i64) -> StoreError {
-    StoreError::Failed { action, source: format!("the limit of {limit} {what} is reached").into() }
+fn limit_reached(action: &'static str, what: &'static str, most: usize) -> StoreError {
+    StoreError::Limit { action, what, most }
+}
+
+fn count(tx: &Transaction<'_>, sql: &str, site: SiteId) -> rusqlite::Result<usize> {
+    tx.query_row(sql, [site.0], |row| row.get::<_, u32>(0)).map(|count| count as usize)
 }
 
 /// Adds columns to a target; those it has are kept as they are.
@@ -150,10 +157,9 @@ fn insert_series(
 }
 
 fn check_series_count(tx: &Transaction<'_>, site: SiteId) -> Result<()> {
-    let count: i64 = tx
-        .query_row("SELECT count(*) FROM series WHERE site = ?1", [site.0], |row| row.get(0))
-        .map_err(failed("count series"))?;
-    if count > MAX_SITE_SERIES {
+    let sql = "SELECT count(*) FROM series JOIN target ON target.id = series.target
+               WHERE series.site = ?1 AND active";
+    if count(tx, sql, site).map_err(failed("count series"))? > MAX_SITE_SERIES {
         return Err(limit_reached("add series", "series of a site", MAX_SITE_SERIES));
     }
     Ok(())
@@ -226,12 +232,8 @@ fn upsert(
             (id, true)
         }
     } else {
-        let count: i64 = tx
-            .query_row("SELECT count(*) FROM target WHERE site = ?1", [spec.site.0], |row| {
-                row.get(0)
-            })
-            .map_err(&fail)?;
-        if count >= MAX_SITE_TARGETS {
+        let sql = "SELECT count(*) FROM target WHERE site = ?1 AND active";
+        if count(tx, sql, spec.site).map_err(&fail)? >= MAX_SITE_TARGETS {
             return Err(limit_reached(ACTION, "targets of a site", MAX_SITE_TARGETS));
         }
         let group = groups::choose(tx, &kind, spec)?;
@@ -260,6 +262,9 @@ fn upsert(
         insert_series(tx, spec.site, id, series)?;
     }
     check_series_count(tx, spec.site)?;
+    if ladder && known.is_none() {
+        forget::forget_rungs(tx, spec.site, spec.role)?;
+    }
     let target = find_target(tx, id)?;
     if groups::relayout(tx, target.group)? || changed {
         groups::next_version(tx, spec.site)?;
@@ -290,8 +295,14 @@ impl TargetStore for SqliteStore {
         self.write("withdraw a target", move |tx| {
             let target = find_target(tx, id.0)?;
             if target.active {
-                change(tx, "UPDATE target SET active = 0 WHERE id = ?1", [id.0])
-                    .map_err(failed("withdraw a target"))?;
+                change(
+                    tx,
+                    "UPDATE target SET active = 0, withdrawn =
+                         (SELECT config_version FROM site WHERE site.id = target.site)
+                     WHERE id = ?1",
+                    [id.0],
+                )
+                .map_err(failed("withdraw a target"))?;
                 groups::relayout(tx, target.group)?;
                 groups::next_version(tx, target.spec.site)?;
             }

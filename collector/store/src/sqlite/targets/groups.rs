@@ -18,7 +18,7 @@ use crate::{
 /// Targets polled in one round.
 const MAX_GROUP_TARGETS: i64 = 64;
 /// Columns of one group: what one record can carry.
-const MAX_GROUP_COLUMNS: i64 = 20_000;
+const MAX_GROUP_COLUMNS: usize = 20_000;
 
 /// Whether a method's targets are polled together, or each has its own rhythm.
 fn is_shared(method: &Method) -> bool {
@@ -49,7 +49,7 @@ pub(super) fn choose(tx: &Transaction<'_>, kind: &str, spec: &TargetSpec) -> Res
     .map_err(&fail)?;
     u32::try_from(tx.last_insert_rowid())
         .map(GroupId)
-        .map_err(|_| limit_reached("add a group", "groups", i64::from(u32::MAX)))
+        .map_err(|_| limit_reached("add a group", "groups", u32::MAX as usize))
 }
 
 /// The group for a target that comes back or changes its period.
@@ -101,8 +101,7 @@ pub(super) fn relayout(tx: &Transaction<'_>, group: GroupId) -> Result<bool> {
         |row| row.get(0),
     )
     .map_err(&fail)?;
-    let count = i64::try_from(wanted.len()).unwrap_or(i64::MAX);
-    if count > MAX_GROUP_COLUMNS {
+    if wanted.len() > MAX_GROUP_COLUMNS {
         return Err(limit_reached("lay out a group", "columns of a group", MAX_GROUP_COLUMNS));
     }
     let layout: u32 = tx
