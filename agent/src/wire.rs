@@ -347,5 +347,20 @@ pub fn lane_state(lane: &LaneStatus) -> v1::LaneState {
     }
 }
 
+/// The same for a heartbeat, which comes each 15 s: only what waits, and where it stands.
+#[must_use]
+pub fn lane_load(lane: &LaneStatus) -> v1::LaneState {
+    let first = lane.oldest_seq.max(lane.contig_upto.saturating_add(1));
+    let waits = first < lane.next_seq;
+    v1::LaneState {
+        lane: lane.lane,
+        oldest_seq: if waits { first } else { 0 },
+        next_seq: if waits { lane.next_seq } else { 0 },
+        bytes: lane.bytes,
+        evicted: lane.evicted,
+        ..v1::LaneState::default()
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -283,7 +283,7 @@ impl Session<'_> {
         Some(message(up::Message::Heartbeat(v1::Heartbeat {
             boot_ns,
             wall_ns: clock.wall_ns(),
-            lanes: spool.lanes.iter().map(wire::lane_state).collect(),
+            lanes: spool.lanes.iter().map(wire::lane_load).collect(),
             spool_degraded: spool.degraded,
             rss_bytes: platform::resident_bytes().unwrap_or(0),
             cpu_ms: u64::try_from(platform::cpu_time().as_millis()).unwrap_or(u64::MAX),

@@ -181,3 +181,30 @@ fn a_round_becomes_a_record_stamped_when_it_began() {
     let columns = samples::decode(&record.payload).unwrap();
     assert_eq!((columns.group, columns.times_ms, columns.cells), (1, vec![0], vec![Some(0)]));
 }
+
+#[test]
+fn a_heartbeat_tells_of_a_lane_only_what_waits() {
+    let mut lane = LaneStatus {
+        lane: 1,
+        epoch: u64::MAX,
+        current: true,
+        oldest_seq: 4_000,
+        next_seq: 9_001,
+        head_hash: u64::MAX,
+        run_first_seq: 4_000,
+        live_from: 9_001,
+        contig_upto: 9_000,
+        bytes: 4_000_000,
+        evicted: 3,
+    };
+    let idle = lane_load(&lane);
+    assert_eq!((idle.oldest_seq, idle.next_seq, idle.bytes, idle.evicted), (0, 0, 4_000_000, 3));
+    assert_eq!(idle.encoded_len(), 2 + 5 + 2);
+    lane.contig_upto = 8_990;
+    let few = lane_load(&lane);
+    assert_eq!((few.oldest_seq, few.next_seq), (8_991, 9_001));
+    // What was evicted does not wait.
+    lane.contig_upto = 3_000;
+    let all = lane_load(&lane);
+    assert_eq!((all.oldest_seq, all.next_seq), (4_000, 9_001));
+}

@@ -18,6 +18,7 @@ mod memory;
 
 use std::{collections::VecDeque, path::Path, process::ExitCode, sync::Arc, time::Instant};
 
+use agent::spool::LaneStatus;
 use anyhow::{Context, Result, ensure};
 use domain::sample::{Sample, Span};
 use e2e::{
@@ -354,15 +355,20 @@ async fn count(
 
 /// As the agent fills it in an ordinary minute at this time.
 fn heartbeat(at_ms: i64, seq: u64, day: Day) -> v1::Heartbeat {
-    let lane = |lane: u32, next_seq: u64, bytes: u64| v1::LaneState {
-        lane,
-        epoch: EPOCH,
-        oldest_seq: 1,
-        next_seq,
-        head_hash: u64::MAX / 3,
-        bytes,
-        evicted: 0,
-        contig_upto: next_seq - 1,
+    let lane = |lane, next_seq, bytes| {
+        agent::wire::lane_load(&LaneStatus {
+            lane,
+            epoch: EPOCH,
+            current: true,
+            oldest_seq: 1,
+            next_seq,
+            head_hash: u64::MAX / 3,
+            run_first_seq: 1,
+            live_from: next_seq,
+            contig_upto: next_seq - 1,
+            bytes,
+            evicted: 0,
+        })
     };
     v1::Heartbeat {
         boot_ns: boot_ns(at_ms, day),
