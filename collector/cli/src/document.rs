@@ -54,6 +54,8 @@ pub(crate) struct SiteCounts {
 pub(crate) struct AgentCounts {
     pub(crate) active: u64,
     pub(crate) connected: u64,
+    #[serde(default)]
+    pub(crate) faulty: u64,
     pub(crate) revoked: u64,
 }
 
@@ -118,6 +120,8 @@ pub(crate) struct SiteDetail {
     pub(crate) targets: Vec<Target>,
     pub(crate) series: u64,
     pub(crate) incidents: Vec<Incident>,
+    #[serde(default)]
+    pub(crate) gaps: Vec<Gap>,
     pub(crate) agents: Vec<Agent>,
 }
 
@@ -163,6 +167,8 @@ pub(crate) struct Agent {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct AgentNow {
+    #[serde(default)]
+    pub(crate) faults: Vec<String>,
     pub(crate) spool_records: u64,
     pub(crate) config_offered: u64,
     pub(crate) config_applied: u64,

@@ -1,6 +1,7 @@
 //! Documents as tables of at most 100 columns. The last line is the coverage: how much the answer
 //! speaks for, and when it was made.
 
+mod agents;
 mod measure;
 mod table;
 
@@ -13,8 +14,8 @@ use crate::{
     client::Answer,
     command::{Invocation, Output, View},
     document::{
-        self, Agent, Contractor, Contractors, Enrolment, Facts, Imported, Incident, List,
-        RemovedTarget, Series, Site, SiteCoverage, SiteDetail, Status, Target,
+        self, Contractor, Contractors, Enrolment, Facts, Imported, Incident, List, RemovedTarget,
+        Series, Site, SiteCoverage, SiteDetail, Status, Target,
     },
     failure::Failure,
     language::Language,
@@ -215,6 +216,7 @@ impl Scribe {
             self.counts(&[
                 (status.agents.active, "actifs", "active"),
                 (status.agents.connected, "connectés", "connected"),
+                (status.agents.faulty, "en défaut", "faulty"),
                 (status.agents.revoked, "retirés", "revoked"),
             ]),
         );
@@ -237,7 +239,8 @@ impl Scribe {
         };
         line(self.t("Courriels en attente", "Mails waiting"), waiting);
         text += &self.coverage(&status.at, &status.coverage);
-        let wrong = sites.degraded + sites.down + sites.unknown + open.total > 0;
+        let wrong =
+            sites.degraded + sites.down + sites.unknown + open.total + status.agents.faulty > 0;
         (text, wrong)
     }
 
@@ -308,6 +311,10 @@ impl Scribe {
                 text += &table::wrap(&format!("  {}", escape(evidence)));
             }
         }
+        if !detail.gaps.is_empty() {
+            text.push('\n');
+            text += &self.gaps(&detail.gaps);
+        }
         if !detail.agents.is_empty() {
             text.push('\n');
             text += &self.agent_table(&detail.agents).text("");
@@ -347,54 +354,6 @@ impl Scribe {
 
     fn targets(&self, list: &List<Target>) -> String {
         self.list(list, &self.target_table(&list.items))
-    }
-
-    fn agent_table(&self, agents: &[Agent]) -> Table {
-        let mut table = Table::new(&[
-            "Agent",
-            "UAI",
-            self.t("Machine", "Host"),
-            "Version",
-            self.t("État", "State"),
-            self.t("Entendu", "Heard"),
-            self.t("En attente", "Waiting"),
-            "Config.",
-            self.t("Certificat", "Certificate"),
-        ]);
-        for agent in agents {
-            let state = match (agent.status.as_str(), agent.connected) {
-                ("active", true) if agent.live.as_ref().is_some_and(|live| live.held) => {
-                    self.t("EN DOUBLE", "DUPLICATE").to_owned()
-                }
-                ("active", true) => self.t("connecté", "connected").to_owned(),
-                ("active", false) => self.t("absent", "absent").to_owned(),
-                (other, _) => self.word(other),
-            };
-            let config = agent.live.as_ref().map(|live| match live.config_failed {
-                Some(version) => format!("{version} {}", self.t("refusée", "refused")),
-                None if live.config_applied < live.config_offered => {
-                    format!("{} < {}", live.config_applied, live.config_offered)
-                }
-                None => live.config_applied.to_string(),
-            });
-            let waiting = agent.live.as_ref().map(|live| live.spool_records.to_string());
-            table.row([
-                escape(&agent.id.chars().take(SHORT_ID).collect::<String>()),
-                escape(agent.uai.as_deref().unwrap_or("-")),
-                escape(&agent.hostname),
-                escape(&agent.version),
-                state,
-                self.ago(agent.age_s),
-                waiting.unwrap_or_else(|| "-".to_owned()),
-                config.unwrap_or_else(|| "-".to_owned()),
-                self.day(&agent.certificate_expires_at),
-            ]);
-        }
-        table
-    }
-
-    fn agents(&self, list: &List<Agent>) -> String {
-        self.list(list, &self.agent_table(&list.items))
     }
 
     fn contractors(&self, contractors: &Contractors) -> String {

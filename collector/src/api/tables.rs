@@ -176,6 +176,7 @@ impl Row for AgentLine {
         "config_applied",
         "config_failed",
         "config_error",
+        "faults",
     ];
 
     fn cells(&self) -> Vec<Cell> {
@@ -201,6 +202,7 @@ impl Row for AgentLine {
             Cell::plain(live.map(|live| live.config_applied)),
             Cell::plain(live.and_then(|live| live.config_failed)),
             Cell::text(live.and_then(|live| live.config_error.as_deref())),
+            Cell::plain(live.map(|live| live.faults.join(" "))),
         ]
     }
 }
@@ -264,6 +266,7 @@ impl Table for Status {
             ("sites_unknown", self.sites.unknown),
             ("agents_active", self.agents.active),
             ("agents_connected", self.agents.connected),
+            ("agents_faulty", self.agents.faulty),
             ("agents_revoked", self.agents.revoked),
             ("open_incidents", self.open_incidents.total),
             ("open_target_down", self.open_incidents.target_down),

@@ -16,6 +16,10 @@ use super::{
 };
 use crate::live::AgentLive;
 
+/// An agent that told nothing of its clock for so long has a fault, seconds: the first exchange takes
+/// two heartbeats.
+const CLOCK_WITHIN_S: i64 = 120;
+
 /// An agent.
 #[derive(Debug, Clone, Serialize)]
 pub struct AgentLine {
@@ -52,6 +56,10 @@ pub struct AgentLine {
 pub struct AgentNow {
     /// True when another machine uses the same identity.
     pub held: bool,
+    /// What is wrong with it now: `clone` (another machine uses its identity), `spool` (it can not
+    /// write to its disk), `config` (it refused its configuration), `clock` (it does not know the
+    /// server's time).
+    pub faults: Vec<&'static str>,
     /// Records in its spool.
     pub spool_records: u64,
     /// Bytes of its spool.
@@ -78,11 +86,28 @@ pub struct AgentNow {
     pub clock_offset_s: Option<f64>,
 }
 
+/// What is wrong with an agent, as far as its stream tells. One that left is silent, which is told
+/// elsewhere: only what stays true without it is still a fault.
+pub(super) fn faults(live: &AgentLive) -> Vec<&'static str> {
+    let told_s = live.last_message.duration_since(live.connected_at).as_secs();
+    let clock = live.clock_offset_ns.is_none() && told_s >= CLOCK_WITHIN_S;
+    [
+        ("clone", live.connected && live.held),
+        ("spool", live.connected && live.spool_degraded),
+        ("config", live.config.failed.is_some()),
+        ("clock", live.connected && clock),
+    ]
+    .into_iter()
+    .filter_map(|(fault, present)| present.then_some(fault))
+    .collect()
+}
+
 impl From<&AgentLive> for AgentNow {
     fn from(live: &AgentLive) -> Self {
         let failed = live.config.failed.as_ref();
         Self {
             held: live.held,
+            faults: faults(live),
             spool_records: live.lanes.iter().map(|lane| lane.records).sum(),
             spool_bytes: live.lanes.iter().map(|lane| lane.bytes).sum(),
             spool_evicted: live.lanes.iter().map(|lane| lane.evicted).sum(),
@@ -145,4 +170,25 @@ pub async fn agents(
         .map(|known| AgentLine::new(by_id.get(&known.agent.site).copied(), known, sources.now))
         .collect();
     Ok(List { at: Time(sources.now), coverage: picture::coverage(&sites, &heard), items, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_of_now() {
+        let start = Timestamp::from_second(1_800_000_000).unwrap();
+        let mut live = AgentLive::new(SiteId(1), start, "1".to_owned(), None);
+        assert_eq!(faults(&live), Vec::<&str>::new(), "its clock has time to be told");
+        live.last_message = Timestamp::from_second(1_800_000_000 + CLOCK_WITHIN_S).unwrap();
+        assert_eq!(faults(&live), ["clock"]);
+        live.clock_offset_ns = Some(0);
+        assert_eq!(faults(&live), Vec::<&str>::new());
+        (live.held, live.spool_degraded) = (true, true);
+        live.config.failed = Some((3, "no".to_owned()));
+        assert_eq!(faults(&live), ["clone", "spool", "config"]);
+        live.connected = false;
+        assert_eq!(faults(&live), ["config"], "nobody knows how its disk is now");
+    }
 }

@@ -15,7 +15,7 @@ use domain::{
 use jiff::Timestamp;
 use store::IncidentFilter;
 
-use super::{MAX_OPEN_INCIDENTS, Result, SiteCoverage, Sources, Time};
+use super::{MAX_OPEN_INCIDENTS, Result, SiteCoverage, Sources, Time, agents::faults};
 use crate::live::AgentLive;
 
 /// An agent with what is known of it live.
@@ -37,6 +37,10 @@ impl Known {
 
     pub(super) fn is_connected(&self) -> bool {
         self.is_active() && self.live.as_ref().is_some_and(|live| live.connected)
+    }
+
+    pub(super) fn is_faulty(&self) -> bool {
+        self.is_active() && self.live.as_ref().is_some_and(|live| !faults(live).is_empty())
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use domain::{
     health::{Health, TargetHealth},
     id::SiteId,
+    sample::Span,
     site::Site,
     uai::Uai,
 };
@@ -15,8 +16,14 @@ use super::{
     agents::AgentLine,
     incidents::IncidentLine,
     picture,
+    samples::Gap,
     targets::{TargetLine, TargetNames},
 };
+
+/// Most gaps that the answer about a site tells.
+pub const MAX_SITE_GAPS: usize = 20;
+/// How far back it tells them, milliseconds.
+const GAPS_MS: i64 = 86_400_000;
 
 /// What the authority tells of a site.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -147,6 +154,9 @@ pub struct SiteDetail {
     pub series: usize,
     /// Open incidents, newest first.
     pub incidents: Vec<IncidentLine>,
+    /// Declared gaps of the whole site that reach into the last day, newest first, at most
+    /// [`MAX_SITE_GAPS`].
+    pub gaps: Vec<Gap>,
     /// Agents enrolled there.
     pub agents: Vec<AgentLine>,
 }
@@ -241,9 +251,27 @@ pub async fn site(sources: Sources<'_>, uai: &str) -> Result<SiteDetail> {
         targets,
         series: series.len(),
         incidents,
+        gaps: gaps(sources, site.id).await?,
         agents: agents
             .iter()
             .map(|known| AgentLine::new(Some(&site), known, sources.now))
             .collect(),
     })
+}
+
+/// Why the site has holes in its last day.
+async fn gaps(sources: Sources<'_>, site: SiteId) -> Result<Vec<Gap>> {
+    let to_ms = sources.now.as_millisecond();
+    let span = Span { from_ms: to_ms.saturating_sub(GAPS_MS), to_ms };
+    let mut gaps = sources.store.gaps(site, span).await?;
+    gaps.retain(|(group, _, _)| group.is_none());
+    gaps.sort_by_key(|(_, gap, _)| std::cmp::Reverse((gap.to_ms, gap.from_ms)));
+    let newest = gaps.into_iter().take(MAX_SITE_GAPS);
+    Ok(newest
+        .map(|(_, gap, reason)| Gap {
+            from: Time::from_ms(gap.from_ms),
+            to: Time::from_ms(gap.to_ms),
+            reason,
+        })
+        .collect())
 }

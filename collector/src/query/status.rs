@@ -54,6 +54,8 @@ pub struct AgentCounts {
     pub active: usize,
     /// Active ones with an open stream.
     pub connected: usize,
+    /// Active ones with something wrong now, as `agents` tells.
+    pub faulty: usize,
     /// Withdrawn.
     pub revoked: usize,
 }
@@ -116,6 +118,7 @@ pub async fn status(sources: Sources<'_>) -> Result<Status> {
         agents: AgentCounts {
             active,
             connected: agents.iter().filter(|known| known.is_connected()).count(),
+            faulty: agents.iter().filter(|known| known.is_faulty()).count(),
             revoked: agents.len() - active,
         },
         open_incidents,

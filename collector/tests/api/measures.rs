@@ -100,6 +100,8 @@ async fn declared_gaps_are_told_with_the_values() {
         answer["gaps"],
         json!([{"from": "2026-11-23T13:01:00Z", "to": "2026-11-23T13:30:00Z", "reason": "stopped"}])
     );
+    let site = house.read(&format!("/sites/{}", crate::house::uai(1))).await;
+    assert_eq!(site["gaps"], answer["gaps"], "the site tells it too");
     let said =
         house.vigie(&["series", "get", &series.to_string(), "--from", "-2h", "--step", "5m"]).await;
     assert_eq!(said.code, 0, "{said:?}");

@@ -269,6 +269,6 @@ async fn a_revoked_agent_is_heard_no_more() {
     assert_eq!(counts(&house).await["unknown"], 1);
     assert_eq!(
         house.read("/status").await["agents"],
-        json!({"active": 0, "connected": 0, "revoked": 1})
+        json!({"active": 0, "connected": 0, "faulty": 0, "revoked": 1})
     );
 }

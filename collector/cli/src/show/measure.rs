@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Scribe, table::Table};
 use crate::{
-    document::{Ranking, Samples, Series},
+    document::{Gap, Ranking, Samples, Series},
     language::Language,
     terminal::escape,
 };
@@ -13,6 +13,43 @@ use crate::{
 const SHOWN_GAPS: usize = 20;
 
 impl Scribe {
+    /// Declared gaps, one a line.
+    pub(super) fn gaps(&self, gaps: &[Gap]) -> String {
+        let mut text = String::new();
+        for gap in gaps.iter().take(SHOWN_GAPS) {
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                text,
+                "{} {} → {} : {}",
+                self.t("sans mesure :", "no measure:"),
+                self.instant(&gap.from),
+                self.instant(&gap.to),
+                self.reason(&gap.reason)
+            );
+        }
+        text
+    }
+
+    /// Why there is a gap; a newer collector's reasons as they are.
+    fn reason(&self, code: &str) -> String {
+        let (french, english) = match code {
+            "crash" => ("arrêt brutal", "crash"),
+            "stopped" => ("agent arrêté", "agent stopped"),
+            "suspended" => ("machine en veille", "machine suspended"),
+            "overload" => ("machine surchargée", "machine overloaded"),
+            "config_off" => ("plus au programme", "not configured"),
+            "maintenance" => ("maintenance", "maintenance"),
+            "device_skipped" => ("équipement laissé au repos", "device left at rest"),
+            "spool_degraded" => ("disque en panne, mémoire pleine", "disk failing, memory full"),
+            "evicted" => ("file d'attente pleine", "spool full"),
+            "corrupt" => ("file d'attente abîmée", "spool damaged"),
+            "clock_unknown" => ("heure inconnue", "clock unknown"),
+            "unspecified" => ("sans raison donnée", "no reason given"),
+            other => return escape(other),
+        };
+        self.t(french, english).to_owned()
+    }
+
     pub(super) fn samples(&self, samples: &Samples) -> String {
         let mut text = format!(
             "{} {} ({})\n",
@@ -37,17 +74,7 @@ impl Scribe {
             table.row([self.instant(&point.time), value, coverage.unwrap_or_default()]);
         }
         text += &table.text(self.t("(aucune mesure)", "(no measures)"));
-        for gap in samples.gaps.iter().take(SHOWN_GAPS) {
-            // Writing to a string does not fail.
-            let _ = writeln!(
-                text,
-                "{} {} → {} : {}",
-                self.t("sans mesure :", "no measure:"),
-                self.instant(&gap.from),
-                self.instant(&gap.to),
-                escape(&gap.reason)
-            );
-        }
+        text += &self.gaps(&samples.gaps);
         let hidden = samples.gaps.len().saturating_sub(SHOWN_GAPS);
         if hidden > 0 {
             let more = self.t(

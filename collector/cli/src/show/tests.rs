@@ -15,7 +15,7 @@ fn french(view: View, body: &str) -> String {
 
 const STATUS: &str = r#"{"at":"2026-11-23T13:44:00Z","coverage":{"sites":5000,"heard":4988,"measured":4985,"window_s":300},
     "sites":{"up":4980,"degraded":7,"down":1,"unknown":12},
-    "agents":{"active":4999,"connected":4988,"revoked":2},
+    "agents":{"active":4999,"connected":4988,"faulty":3,"revoked":2},
     "open_incidents":{"total":3,"target_down":1,"agent_silent":2,"threshold":0},
     "outbox":{"waiting":1,"oldest_s":75}}"#;
 
@@ -85,10 +85,12 @@ fn a_site_is_told_from_its_host_outwards() {
         "targets":[{TARGET}],"series":212,
         "incidents":[{{"reference":"INC-2026-000001","uai":"0999001W","state":"open","title":"Coupure WAN opérateur",
             "evidence":["1er saut : 3 tours sur 3 sans réponse"],"started_at":"2026-11-23T13:38:00Z","duration_s":360}}],
+        "gaps":[{{"from":"2026-11-23T10:00:00Z","to":"2026-11-23T11:00:00Z","reason":"evicted"}},
+                {{"from":"2026-11-23T09:00:00Z","to":"2026-11-23T09:30:00Z","reason":"new\u0007"}}],
         "agents":[{{"id":"000102030405060708090a0b0c0d0e0f","uai":"0999001W","hostname":"srv-\u0007",
             "version":"0.1.0","status":"active","connected":true,"age_s":2,
             "certificate_expires_at":"2027-02-21T00:00:00Z",
-            "live":{{"spool_records":3,"config_offered":5,"config_applied":4,"config_failed":null}}}}]}}"#
+            "live":{{"faults":["spool","clock"],"spool_records":3,"config_offered":5,"config_applied":4,"config_failed":null}}}}]}}"#
     );
     insta::assert_snapshot!(french(View::Site, &body));
 }
