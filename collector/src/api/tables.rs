@@ -1,5 +1,9 @@
 //! Answers as tables: which columns, in which order.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
 use super::csv::{Cell, Table};
 use crate::query::{
     List, SiteCoverage, Time,
@@ -300,8 +304,10 @@ impl Table for SiteDetail {
     }
 }
 
+/// Rows are the points. `gap` tells the declared reasons where a row has no value, or speaks for a part
+/// of its bucket only; as measured, where a gap has no row, its start is one.
 impl Table for Samples {
-    const HEADER: &'static [&'static str] = &["time", "value", "coverage"];
+    const HEADER: &'static [&'static str] = &["time", "value", "coverage", "gap"];
 
     fn at(&self) -> Time {
         self.at
@@ -309,19 +315,49 @@ impl Table for Samples {
 
     fn coverage(&self) -> String {
         let coverage = self.coverage;
+        let unsure = coverage.unsure.filter(|unsure| *unsure > 0);
+        let unsure = unsure.map(|unsure| format!(", {unsure} of unsure time")).unwrap_or_default();
         format!(
-            "{} of {} rows, {} of {} s",
+            "{} of {} rows, {} of {} s{unsure}",
             coverage.rows, coverage.expected_rows, coverage.covered_s, coverage.asked_s
         )
     }
 
     fn rows(&self) -> Vec<Vec<Cell>> {
-        self.points
-            .iter()
-            .map(|point| {
-                vec![plain(point.time), Cell::plain(point.value), Cell::plain(point.coverage)]
-            })
-            .collect()
+        let points = self.points.iter().enumerate().map(|(at, point)| {
+            let whole = point.value.is_some() && point.coverage.is_none_or(|share| share >= 1.0);
+            // A bucket ends where the next one starts; a sample is an instant.
+            let end = match (point.coverage, self.points.get(at + 1)) {
+                (None, _) => point.time.0,
+                (Some(_), Some(next)) => next.time.0,
+                (Some(_), None) => Timestamp::MAX,
+            };
+            let why = if whole { Cell::Empty } else { self.reasons(point.time.0, end) };
+            let cells =
+                vec![plain(point.time), Cell::plain(point.value), Cell::plain(point.coverage), why];
+            (point.time.0, cells)
+        });
+        let mut rows: Vec<_> = points.collect();
+        if self.aggregate.is_none() {
+            rows.extend(self.gaps.iter().map(|gap| {
+                let reason = Cell::text(Some(&gap.reason));
+                (gap.from.0, vec![plain(gap.from), Cell::Empty, Cell::Empty, reason])
+            }));
+            rows.sort_by_key(|(time, _)| *time);
+        }
+        rows.into_iter().map(|(_, cells)| cells).collect()
+    }
+}
+
+impl Samples {
+    /// Why there is no measure between these instants, as declared; each reason once.
+    fn reasons(&self, from: Timestamp, end: Timestamp) -> Cell {
+        let declared = self.gaps.iter().filter(|gap| {
+            gap.to.0 > from && (gap.from.0 < end || (from == end && gap.from.0 <= from))
+        });
+        let reasons: BTreeSet<&str> = declared.map(|gap| gap.reason.as_str()).collect();
+        let reasons: Vec<&str> = reasons.into_iter().collect();
+        Cell::text(Some(reasons.join(", ")).filter(|text| !text.is_empty()).as_deref())
     }
 }
 

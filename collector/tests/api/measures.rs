@@ -111,6 +111,42 @@ async fn declared_gaps_are_told_with_the_values() {
 }
 
 #[tokio::test]
+async fn a_spreadsheet_tells_why_a_row_is_empty_or_partial() {
+    let house = House::new().await;
+    let (mut agent, target, series) = port(&house).await;
+    two_hours(&house, &mut agent, target).await;
+    // Half of the hole, and what lies around its end, are declared.
+    let span = Span { from_ms: (NOW - 3_540) * 1_000, to_ms: (NOW - 2_700) * 1_000 };
+    house.store().declare_gap(agent.site, None, span, "stopped").await.unwrap();
+    let id = series.to_string();
+    let rows = async |step: &str| -> Vec<Vec<String>> {
+        let words = ["series", "get", &id, "--from", "-2h", "--step", step, "--csv"];
+        let said = house.vigie(&words).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let cells = |line: &str| line.split(',').map(str::to_owned).collect();
+        said.out.lines().map(cells).collect()
+    };
+    let buckets = rows("5m").await;
+    assert_eq!(buckets[0].join(","), "time,value,coverage,gap");
+    for (at, row) in buckets[1..].iter().enumerate() {
+        let hole = (12..18).contains(&at);
+        assert_eq!(row[1].is_empty(), hole, "{row:?}");
+        let declared = (12..15).contains(&at);
+        assert_eq!(row[3], if declared { "stopped" } else { "" }, "{at}: {row:?}");
+    }
+    let hours = rows("1h").await;
+    assert!(!hours[2][1].is_empty() && hours[2][2] != "1" && hours[2][3] == "stopped", "{hours:?}");
+    assert_eq!(hours[1][3], "", "{hours:?}");
+
+    // As measured, a gap has no sample that could tell it: its start is a row.
+    let raw = rows("raw").await;
+    let told: Vec<_> = raw[1..].iter().filter(|row| !row[3].is_empty()).collect();
+    assert_eq!(told, [&["2026-11-23T13:01:00Z", "", "", "stopped"]]);
+    assert!(raw[1..].is_sorted_by(|a, b| a[0] <= b[0]), "{raw:?}");
+    assert!(raw.len() > 80, "{}", raw.len());
+}
+
+#[tokio::test]
 async fn every_aggregate_answers_and_senseless_ones_do_not() {
     let house = House::new().await;
     let (mut agent, target, series) = port(&house).await;
