@@ -32,6 +32,7 @@ use crate::{
 
 mod actions;
 mod http;
+mod operator;
 mod pages;
 mod running;
 
@@ -93,7 +94,7 @@ pub struct App {
     pub agents: SocketAddr,
     /// Where the API answers.
     pub api: SocketAddr,
-    /// The operator token of this start.
+    /// The operator token.
     pub operator_token: String,
     /// What its parts share.
     pub context: Context,
@@ -131,10 +132,7 @@ impl App {
         let names = config.agents.server_names.clone();
         let identity = Arc::new(ServerIdentity::new(authority.clone(), names, clock.now())?);
         let server_tls = tls::server_config(&authority, identity.clone(), clock.clone())?;
-        let (operator_token, operator_sha256) =
-            api::Tokens::draw(&ring::rand::SystemRandom::new())?;
-        secret_file::replace(&config.operator_token(), format!("{operator_token}\n").as_bytes())
-            .context("cannot write the operator token")?;
+        let (operator_token, operator_sha256) = operator::token(&config.operator_token())?;
 
         let agents = bind(config.agents.listen, "agents").await?;
         let (agents_at, api_listener) = (agents.local_addr()?, bind(config.api_listen, "the API"));

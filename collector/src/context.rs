@@ -34,7 +34,7 @@ pub struct Context {
     pub targets: Arc<Targets>,
     /// SHA-256 of the authority's public key: the third part of enrolment tokens.
     pub pin: [u8; 32],
-    /// SHA-256 of the operator token of this start (`vgi_...`, in [`Config::operator_token`]).
+    /// SHA-256 of the operator token (`vgi_...`, in [`Config::operator_token`]).
     pub operator_sha256: [u8; 32],
 }
 

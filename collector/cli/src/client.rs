@@ -20,7 +20,7 @@ use crate::{
 };
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7480";
-/// The operator token that a collector writes at its start.
+/// The operator token that a collector writes at its first start.
 const DEFAULT_TOKEN_FILE: &str = "/var/lib/vigie-collector/operator.token";
 /// Longest token file, bytes.
 const MAX_TOKEN_BYTES: u64 = 4 << 10;

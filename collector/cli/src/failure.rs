@@ -211,8 +211,8 @@ fn told(problem: &Problem, language: Language) -> String {
     };
     let next = match code {
         "unauthorised" => t(
-            "sudo vigie …, ou --token-file FICHIER (le jeton change à chaque démarrage du collecteur)",
-            "sudo vigie …, or --token-file FILE (the token changes with each start of the collector)",
+            "sudo vigie …, ou --token-file FICHIER (copie de operator.token, sur le collecteur)",
+            "sudo vigie …, or --token-file FILE (a copy of the collector's operator.token)",
         ),
         "not-found" if problem.detail.as_deref().is_some_and(|what| what.starts_with("agent")) => {
             "vigie agents"

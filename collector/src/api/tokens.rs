@@ -43,6 +43,15 @@ impl Tokens {
         Ok((token, hash))
     }
 
+    /// True for a text that [`Self::draw`] could have made.
+    #[must_use]
+    pub fn is_token(text: &str) -> bool {
+        text.strip_prefix(TOKEN_PREFIX).is_some_and(|hex| {
+            hex.len() == 2 * TOKEN_BYTES
+                && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        })
+    }
+
     /// The hash that a token is kept as.
     #[must_use]
     pub fn hash(token: &str) -> [u8; 32] {
@@ -80,6 +89,11 @@ mod tests {
     fn only_the_whole_token_opens() {
         let (token, hash) = Tokens::draw(&ring::rand::SystemRandom::new()).unwrap();
         assert_eq!(token.len(), TOKEN_PREFIX.len() + 40);
+        assert!(Tokens::is_token(&token));
+        for other in ["", "vgi_", &token[1..], &token[..40], &format!("{token}0"), &"g".repeat(44)]
+        {
+            assert!(!Tokens::is_token(other), "{other:?}");
+        }
         let tokens = Tokens::new(vec![[0; 32], hash]);
         let allow = |text: &str| tokens.allow(Some(&HeaderValue::from_str(text).unwrap()));
         assert!(allow(&format!("Bearer {token}")));

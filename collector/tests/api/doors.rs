@@ -65,6 +65,42 @@ async fn the_token_of_the_command_line_is_in_a_file_for_one_reader() {
 }
 
 #[tokio::test]
+async fn the_token_survives_a_restart_and_another_one_comes_where_it_can_not() {
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::PermissionsExt as _,
+    };
+    let mut house = House::new().await;
+    let path = house.app.context.config.operator_token();
+    let first = house.app.operator_token.clone();
+    house = house.restarted().await;
+    assert_eq!(house.app.operator_token, first);
+    assert_eq!(house.get("/status").await.status, StatusCode::OK);
+
+    let mut known = vec![first];
+    let spoil: [fn(&std::path::Path); 4] = [
+        |path| fs::remove_file(path).unwrap(),
+        |path| fs::write(path, "vgi_short\n").unwrap(),
+        |path| fs::write(path, [0xff; 45]).unwrap(),
+        |path| fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap(),
+    ];
+    for spoil in spoil {
+        spoil(&path);
+        house = house.restarted().await;
+        let token = house.app.operator_token.clone();
+        assert!(!known.contains(&token), "{token} of {known:?}");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(&path).unwrap().trim(), token);
+        assert_eq!(house.get("/status").await.status, StatusCode::OK);
+        let former = format!("Bearer {}", known.last().unwrap());
+        let headers = [("authorization", former.as_str())];
+        let answer = house.request(Method::GET, "/api/v1/status", &headers, Vec::new()).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        known.push(token);
+    }
+}
+
+#[tokio::test]
 async fn every_answer_is_kept_from_caches_and_guessing_browsers() {
     let house = House::new().await;
     for path in ["/status", "/sites?limit=0", "/no/such/route", "/agents?format=csv"] {

@@ -90,6 +90,15 @@ impl House {
         Self { app: app.await.unwrap(), clock, dir }
     }
 
+    /// The same after a stop and a start, with the same files.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self { app, clock, dir } = self;
+        let config = app.context.config.as_ref().clone();
+        app.stop().await;
+        let app = App::start(config, Parts { clock: clock.clone(), ..Parts::default() });
+        Self { app: app.await.unwrap(), clock, dir }
+    }
+
     pub(crate) fn store(&self) -> &dyn Store {
         self.app.context.store.as_ref()
     }
