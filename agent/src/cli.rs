@@ -21,7 +21,7 @@ use crate::{
     status,
 };
 
-/// Exit status for a faulty configuration file.
+/// Exit status for a configuration file that is faulty or can not be read; clap's for a faulty command.
 const FAULTY: u8 = 2;
 
 /// Agent de mesure Vigie / Vigie measurement agent.
@@ -85,7 +85,10 @@ pub fn main() -> ExitCode {
             let _ = write!(io::stderr(), "{report}");
             return ExitCode::from(FAULTY);
         }
-        Err(error) => return failed(&error),
+        Err(error) => {
+            failed(&error);
+            return ExitCode::from(FAULTY);
+        }
     };
     if cli.check_config {
         return say("configuration correcte / configuration ok\n");

@@ -14,8 +14,11 @@ use lettre::message::Mailbox;
 
 mod fault;
 mod raw;
+mod recover;
+mod secrets;
 
 pub use fault::ConfigError;
+use secrets::Secrets;
 
 /// Where the file is unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = crate::platform::CONFIG;
@@ -141,12 +144,25 @@ impl Config {
         Self::parse(&fault::read(path)?, &path.display().to_string())
     }
 
+    /// The same, and opens the files of secrets that it names: what would fail at the first mail is
+    /// told now.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with_secrets(path: &Path) -> Result<Self, ConfigError> {
+        let text = fault::read(path)?;
+        let name = path.display().to_string();
+        raw::check(&text, Secrets::Opened)
+            .map_err(|faults| ConfigError::faulty(&name, &text, &faults))
+    }
+
     /// Checks a text; `name` is how faults call it.
     ///
     /// # Errors
     /// [`ConfigError::Faulty`] with every fault.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
-        raw::check(text).map_err(|faults| ConfigError::faulty(name, text, &faults))
+        raw::check(text, Secrets::Unopened)
+            .map_err(|faults| ConfigError::faulty(name, text, &faults))
     }
 
     /// The database.

@@ -1,20 +1,39 @@
 //! `vigie-collector`: arguments, logs, exit code.
+//!
+//! Ends with 0, with 2 when the command or the configuration is at fault, with 1 for any other failure,
+//! as `vigie-agent` does.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
-use collector::{app, config::Config, logs};
+use collector::{
+    app,
+    config::{self, Config, ConfigError},
+    logs,
+};
+
+/// Exit status for a faulty configuration; clap's for a faulty command.
+const FAULTY: u8 = 2;
 
 /// Takes what agents measured, keeps it, answers questions, mails.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "vigie-collector", version)]
 struct Arguments {
     /// What to do.
     #[arg(value_enum, default_value_t = Command::Run)]
     command: Command,
-    /// Configuration file.
-    #[arg(long, default_value = collector::config::DEFAULT_PATH)]
-    config: PathBuf,
+    /// Configuration file; at its usual place it may be missing.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data directory (instead of the file's).
+    #[arg(long = "data", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Only tell what is wrong with the configuration.
     #[arg(long)]
     check_config: bool,
@@ -28,17 +47,70 @@ enum Command {
     Init,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let config = Config::load(&arguments.config)?;
-    let mut out = std::io::stdout();
-    match arguments.command {
-        _ if arguments.check_config => Ok(writeln!(out, "the configuration is correct")?),
-        Command::Init => Ok(writeln!(out, "{}", app::init(&config).await?)?),
+    let config = match read_config(&arguments) {
+        Ok(config) => config,
+        Err(error) => return failed(FAULTY, told(error)),
+    };
+    if arguments.check_config {
+        return say("configuration correcte / configuration ok");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = runtime
+        .context("cannot start the runtime")
+        .and_then(|runtime| runtime.block_on(run(arguments.command, config)));
+    match done {
+        Ok(text) if text.is_empty() => ExitCode::SUCCESS,
+        Ok(text) => say(&text),
+        Err(error) => failed(1, format!("vigie-collector: {error:#}")),
+    }
+}
+
+/// The file; without one at the usual place, every default.
+fn read_config(arguments: &Arguments) -> Result<Config, ConfigError> {
+    let load = if arguments.check_config { Config::load_with_secrets } else { Config::load };
+    let path = arguments.config.as_deref().unwrap_or(Path::new(config::DEFAULT_PATH));
+    let mut config = match load(path) {
+        Err(error) if error.is_absence() && arguments.config.is_none() => Config::parse("", "")?,
+        read => read?,
+    };
+    if let Some(dir) = &arguments.data_dir {
+        config.data_dir.clone_from(dir);
+    }
+    Ok(config)
+}
+
+/// Text to print at the end.
+async fn run(command: Command, config: Config) -> anyhow::Result<String> {
+    match command {
+        Command::Init => app::init(&config).await,
         Command::Run => {
             logs::start();
-            app::run(config).await
+            app::run(config).await.map(|()| String::new())
         }
     }
+}
+
+/// A report of faults as it is, anything else with the program's name and the whole chain.
+fn told(error: ConfigError) -> String {
+    match error {
+        ConfigError::Faulty(report) => report,
+        error @ ConfigError::Read { .. } => {
+            format!("vigie-collector: {:#}", anyhow::Error::from(error))
+        }
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_closed) => ExitCode::FAILURE,
+    }
+}
+
+fn failed(code: u8, text: impl Display) -> ExitCode {
+    // Nowhere is left to say that standard error is closed.
+    let _ = writeln!(io::stderr(), "{text}");
+    ExitCode::from(code)
 }

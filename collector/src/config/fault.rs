@@ -33,6 +33,12 @@ pub(super) struct Fault {
 }
 
 impl ConfigError {
+    /// True when there is no such file.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     pub(super) fn faulty(name: &str, text: &str, faults: &[Fault]) -> Self {
         let renderer = Renderer::plain().decor_style(DecorStyle::Ascii);
         let mut shown = String::new();
@@ -60,21 +66,44 @@ impl ConfigError {
 
 /// Reads a text file of bounded size.
 pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
-    let fail = |source| ConfigError::Read { path: path.display().to_string(), source };
+    let name = path.display().to_string();
+    let fail = |source| ConfigError::Read { path: name.clone(), source };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(fail)?;
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        let message = format!("it is larger than {MAX_FILE_BYTES} bytes; is it the right file?");
-        return Err(fail(io::Error::new(io::ErrorKind::FileTooLarge, message)));
+    let too_large = bytes.len() as u64 > MAX_FILE_BYTES;
+    let (text, mut faults) = decode(&bytes);
+    if too_large {
+        let last = text.char_indices().next_back().map_or(0, |(at, _)| at);
+        let reason = format!("it is larger than {MAX_FILE_BYTES} bytes; is it the right file?");
+        faults = vec![Fault { span: last..text.len(), reason }];
     }
-    let damaged = |message| fail(io::Error::new(io::ErrorKind::InvalidData, message));
-    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-        let cause = "as a power cut may leave a file; write it again";
-        return Err(damaged(format!("byte {} is zero, {cause}", at + 1)));
+    if faults.is_empty() { Ok(text) } else { Err(ConfigError::faulty(&name, &text, &faults)) }
+}
+
+/// The text of a file, what is none replaced, and the first such place of each line.
+fn decode(bytes: &[u8]) -> (String, Vec<Fault>) {
+    let (mut text, mut faults) = (String::with_capacity(bytes.len()), Vec::new());
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let start = text.len();
+        text.push_str(&String::from_utf8_lossy(line));
+        let zero = line.iter().position(|byte| *byte == 0);
+        let valid = str::from_utf8(line).map_or_else(|error| error.valid_up_to(), str::len);
+        // Up to the first byte that is none, the text is as long as the bytes.
+        let (at, reason) = match zero.filter(|zero| *zero < valid) {
+            Some(zero) => {
+                (zero, "a zero byte, as a power cut may leave in a file; write the file again")
+            }
+            None if valid < line.len() => {
+                (valid, "this does not belong to text in UTF-8; save the file as UTF-8")
+            }
+            None => continue,
+        };
+        if faults.len() <= MAX_SHOWN {
+            let length = text[start + at..].chars().next().map_or(0, char::len_utf8);
+            let span = start + at..start + at + length;
+            faults.push(Fault { span, reason: reason.to_owned() });
+        }
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to() + 1;
-        damaged(format!("byte {at} does not belong to text in UTF-8; save the file as UTF-8"))
-    })
+    (text, faults)
 }

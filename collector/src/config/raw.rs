@@ -2,7 +2,8 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    ops::Range,
+    path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
@@ -20,6 +21,8 @@ use toml::Spanned;
 use super::{
     Agents, Alerts, Config, MAX_REFERENCES, MAX_THRESHOLDS, References, Retention, Smtp, SmtpTls,
     fault::Fault,
+    recover::{self, Recovered},
+    secrets::Secrets,
 };
 use crate::platform;
 
@@ -35,7 +38,7 @@ struct RawConfig {
     agents: RawAgents,
     api: RawListener,
     metrics: RawListener,
-    smtp: Option<RawSmtp>,
+    smtp: Option<Spanned<RawSmtp>>,
     alerts: RawAlerts,
     references: RawReferences,
     retention: RawRetention,
@@ -57,12 +60,12 @@ struct RawListener {
     listen: Option<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct RawSmtp {
-    relay: Spanned<String>,
+    relay: Option<Spanned<String>>,
     tls: Option<Spanned<String>>,
-    from: Spanned<String>,
+    from: Option<Spanned<String>>,
     helo: Option<Spanned<String>>,
     username_file: Option<Spanned<PathBuf>>,
     password_file: Option<Spanned<PathBuf>>,
@@ -77,15 +80,14 @@ struct RawAlerts {
     threshold: Vec<Spanned<RawThreshold>>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct RawThreshold {
-    metric: Spanned<String>,
-    #[serde(default)]
+    metric: Option<Spanned<String>>,
     roles: Vec<Spanned<String>>,
-    raise: Spanned<f64>,
-    clear: Spanned<f64>,
-    hold_s: Spanned<u32>,
+    raise: Option<Spanned<f64>>,
+    clear: Option<Spanned<f64>>,
+    hold_s: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -109,14 +111,29 @@ struct RawRetention {
 }
 
 /// Collects the faults of one file, so that all are told at once.
-#[derive(Default)]
 struct Checker {
     faults: Vec<Fault>,
+    left_out: Vec<(Range<usize>, String)>,
+    secrets: Secrets,
 }
 
 impl Checker {
     fn fault<T>(&mut self, at: &Spanned<T>, reason: impl Into<String>) {
         self.faults.push(Fault { span: at.span(), reason: reason.into() });
+    }
+
+    /// A key that its table needs. One that is there and could not be read was told.
+    fn needed<'a, V, T>(
+        &mut self,
+        value: Option<&'a Spanned<V>>,
+        table: &Spanned<T>,
+        name: &str,
+    ) -> Option<&'a Spanned<V>> {
+        let told = |(place, key): &(_, String)| *place == table.span() && key == name;
+        if value.is_none() && !self.left_out.iter().any(told) {
+            self.fault(table, format!("missing field `{name}`"));
+        }
+        value
     }
 
     fn parsed<T: FromStr>(&mut self, text: &Spanned<String>, expected: &str) -> Option<T> {
@@ -196,12 +213,9 @@ fn is_plain_url(text: &str) -> bool {
         && text.len() <= 2_048
 }
 
-pub(super) fn check(text: &str) -> Result<Config, Vec<Fault>> {
-    let raw: RawConfig = toml::from_str(text).map_err(|error| {
-        let span = error.span().unwrap_or(0..text.len().min(1));
-        vec![Fault { span, reason: error.message().to_owned() }]
-    })?;
-    let mut checker = Checker::default();
+pub(super) fn check(text: &str, secrets: Secrets) -> Result<Config, Vec<Fault>> {
+    let Recovered { value: raw, faults, left_out } = recover::read::<RawConfig>(text)?;
+    let mut checker = Checker { faults, left_out, secrets };
     let config = build(&raw, &mut checker);
     if checker.faults.is_empty() {
         return Ok(config);
@@ -259,8 +273,11 @@ fn agents(raw: &RawAgents, checker: &mut Checker) -> Agents {
     }
 }
 
-fn smtp(raw: &RawSmtp, checker: &mut Checker) -> Option<Smtp> {
-    let relay = checker.host_port(&raw.relay, "host:port, such as smtp.example.fr:587");
+fn smtp(table: &Spanned<RawSmtp>, checker: &mut Checker) -> Option<Smtp> {
+    let raw = table.get_ref();
+    let relay = checker
+        .needed(raw.relay.as_ref(), table, "relay")
+        .and_then(|relay| checker.host_port(relay, "host:port, such as smtp.example.fr:587"));
     let tls = match raw.tls.as_ref().map(|tls| (tls, tls.get_ref().as_str())) {
         None | Some((_, "starttls")) => SmtpTls::StartTls,
         Some((_, "tls")) => SmtpTls::Tls,
@@ -271,16 +288,23 @@ fn smtp(raw: &RawSmtp, checker: &mut Checker) -> Option<Smtp> {
         }
     };
     // The whole address, as lettre will read it: a bad one must stop the start, not the first mail.
-    let from = raw.from.get_ref().parse::<Mailbox>().ok();
-    if from.is_none() {
-        checker.fault(&raw.from, "expected a mail address");
-    }
+    let from = checker
+        .needed(raw.from.as_ref(), table, "from")
+        .and_then(|from| checker.parsed::<Mailbox>(from, "a mail address"));
     let helo = raw.helo.as_ref().and_then(|name| checker.name(name));
     let credentials = match (&raw.username_file, &raw.password_file) {
         (None, None) => None,
         (Some(user), Some(password)) => {
             if tls == SmtpTls::None {
                 checker.fault(password, "a password is never sent without TLS");
+            }
+            for (file, look) in [
+                (user, Secrets::user_name as fn(Secrets, &Path) -> Result<(), String>),
+                (password, Secrets::password),
+            ] {
+                if let Err(reason) = look(checker.secrets, file.get_ref()) {
+                    checker.fault(file, reason);
+                }
             }
             Some((user.get_ref().clone(), password.get_ref().clone()))
         }
@@ -305,17 +329,22 @@ fn alerts(raw: &RawAlerts, checker: &mut Checker) -> Alerts {
     }
 }
 
-fn threshold(raw: &Spanned<RawThreshold>, checker: &mut Checker) -> Option<Rule> {
-    let RawThreshold { metric: name, roles, raise, clear, hold_s } = raw.get_ref();
-    let metric = metric::by_name(name.get_ref());
-    match metric {
-        None => checker.fault(name, "no metric has this name"),
-        Some(metric) if metric.kind == metric::Kind::State => {
-            checker.fault(name, "this metric is a code, which has no threshold");
+fn threshold(table: &Spanned<RawThreshold>, checker: &mut Checker) -> Option<Rule> {
+    let raw = table.get_ref();
+    let name = checker.needed(raw.metric.as_ref(), table, "metric");
+    let metric = name.and_then(|name| {
+        let metric = metric::by_name(name.get_ref());
+        match metric {
+            None => checker.fault(name, "no metric has this name"),
+            Some(metric) if metric.kind == metric::Kind::State => {
+                checker.fault(name, "this metric is a code, which has no threshold");
+            }
+            Some(_) => {}
         }
-        Some(_) => {}
-    }
-    let roles = roles
+        metric
+    });
+    let roles = raw
+        .roles
         .iter()
         .filter_map(|code| {
             let role = Role::from_code(code.get_ref());
@@ -326,17 +355,20 @@ fn threshold(raw: &Spanned<RawThreshold>, checker: &mut Checker) -> Option<Rule>
             role
         })
         .collect();
-    let (high, low) = (*raise.get_ref(), *clear.get_ref());
-    if !high.is_finite() {
-        checker.fault(raise, "expected a finite number");
-    } else if !low.is_finite() {
-        checker.fault(clear, "expected a finite number");
-    } else if high.total_cmp(&low).is_eq() {
+    let raise = checker.needed(raw.raise.as_ref(), table, "raise");
+    let clear = checker.needed(raw.clear.as_ref(), table, "clear");
+    for limit in [raise, clear].into_iter().flatten().filter(|limit| !limit.get_ref().is_finite()) {
+        checker.fault(limit, "expected a finite number");
+    }
+    if let (Some(raise), Some(clear)) = (raise, clear)
+        && raise.get_ref().is_finite()
+        && raise.get_ref().total_cmp(clear.get_ref()).is_eq()
+    {
         checker.fault(clear, "expected another value than raise, or the alert would flap");
     }
-    let hold = checker.within(Some(hold_s), 0, 0, 86_400);
-    let hold = SignedDuration::from_secs(hold.into());
-    Some(Rule::on_metric(metric?, roles, high, low, hold))
+    let hold = checker.needed(raw.hold_s.as_ref(), table, "hold_s");
+    let hold = SignedDuration::from_secs(checker.within(hold, 0, 0, 86_400).into());
+    Some(Rule::on_metric(metric?, roles, *raise?.get_ref(), *clear?.get_ref(), hold))
 }
 
 fn references(raw: &RawReferences, checker: &mut Checker) -> References {

@@ -88,38 +88,134 @@ fn a_missing_key_is_named() {
 }
 
 #[test]
-fn a_file_that_is_no_text_is_told_with_its_place_and_the_way_out() {
+fn every_fault_of_form_is_told_at_once_and_none_that_follows_from_another() {
+    insta::assert_snapshot!(faults(
+        r#"data_dri = "/srv"
+[agents]
+lissen = "0.0.0.0:7443"
+server_names = ["a.example.fr", 5]
+enrol_total_per_minute = "many"
+[smtp]
+relay = 25
+from = "vigie@example.fr"
+[[alerts.threshold]]
+metric = "icmp_los"
+raise = "high"
+clear = 0.2
+hold_s = 300
+[[alerts.threshold]]
+metric = "icmp_loss"
+raise = 0.5
+clear = 0.2
+[retention]
+hours_days = 1
+"#
+    ));
+}
+
+#[test]
+fn every_fault_of_syntax_is_told_at_once() {
+    insta::assert_snapshot!(faults(
+        "[api]\nlisten = 127.0.0.1:7480\n[smtp]\nrelay = \"a:25\nfrom = yes\n"
+    ));
+}
+
+#[test]
+fn a_file_that_is_no_text_is_shown_in_its_lines_with_the_way_out() {
+    /// Reasons and places.
+    type Told<'a> = &'a [(&'a str, &'a str)];
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("collector.toml");
     let told = |path: &Path| {
-        let error = Config::load(path).unwrap_err();
-        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
-        std::error::Error::source(&error).expect("a cause").to_string()
+        let report = Config::load(path).unwrap_err().to_string();
+        assert!(report.len() < 64 << 10, "a report of {} bytes", report.len());
+        report
     };
-    let again = "as a power cut may leave a file; write it again";
-    let utf8 = "does not belong to text in UTF-8; save the file as UTF-8";
-    let large = format!("it is larger than {MAX_FILE_BYTES} bytes; is it the right file?");
+    let zero = "error: a zero byte, as a power cut may leave in a file; write the file again";
+    let utf8 = "error: this does not belong to text in UTF-8; save the file as UTF-8";
+    let large = format!("error: it is larger than {MAX_FILE_BYTES} bytes; is it the right file?");
     let most = usize::try_from(MAX_FILE_BYTES).unwrap();
-    let cases: [(Vec<u8>, String); 6] = [
-        (vec![0; 512], format!("byte 1 is zero, {again}")),
-        (vec![0; most], format!("byte 1 is zero, {again}")),
-        (b"[api]\n\0\0".to_vec(), format!("byte 7 is zero, {again}")),
-        (b"\xff\xfe".to_vec(), format!("byte 1 {utf8}")),
-        (b"# \xe9cole\n".to_vec(), format!("byte 3 {utf8}")),
-        (vec![b'#'; most + 1], large.clone()),
+    let cases: [(Vec<u8>, Told<'_>); 7] = [
+        (vec![0; 512], &[(zero, "1:1")]),
+        (vec![0; most], &[(zero, "1:1")]),
+        (b"[api]\n\0\0".to_vec(), &[(zero, "2:1")]),
+        (b"\xff\xfe".to_vec(), &[(utf8, "1:1")]),
+        (
+            b"# \xe9cole\n\n# lyc\xe9e \xe9\n\0".to_vec(),
+            &[(utf8, "1:3"), (utf8, "3:6"), (zero, "4:1")],
+        ),
+        (vec![b'#'; most + 1], &[(&large, "1:1048577")]),
+        ([b"#\n".repeat(most / 2), b"##".to_vec()].concat(), &[(&large, "524289:1")]),
     ];
     for (bytes, expected) in cases {
         std::fs::write(&path, bytes).unwrap();
-        assert_eq!(told(&path), expected);
+        let report = told(&path);
+        assert_eq!(report.matches("error: ").count(), expected.len(), "{report}");
+        for (reason, place) in expected {
+            assert!(report.contains(reason), "{report}");
+            assert!(report.contains(&format!("{}:{place}\n", path.display())), "{report}");
+        }
+        assert!(report.contains('^'), "{report}");
     }
     std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
-    assert_eq!(told(&path), large);
+    assert!(told(&path).contains(&large));
     std::fs::remove_file(&path).unwrap();
-    std::os::unix::fs::symlink(dir.path(), &path).unwrap();
-    assert!(told(&path).contains("directory"), "{}", told(&path));
-    std::fs::remove_file(&path).unwrap();
-    std::os::unix::fs::symlink(&path, &path).unwrap();
-    assert!(matches!(Config::load(&path), Err(ConfigError::Read { .. })));
+    assert!(Config::load(&path).unwrap_err().is_absence());
+    for target in [dir.path(), path.as_path()] {
+        std::os::unix::fs::symlink(target, &path).unwrap();
+        let error = Config::load(&path).unwrap_err();
+        assert!(matches!(error, ConfigError::Read { .. }) && !error.is_absence(), "{error}");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn files_of_secrets_are_opened_and_judged_when_asked() {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("collector.toml");
+    let (user, password) = (dir.path().join("user"), dir.path().join("password"));
+    let text = format!(
+        "[smtp]\nrelay = \"a.example:587\"\nfrom = \"v@example.fr\"\nusername_file = {user:?}\n\
+         password_file = {password:?}\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    Config::load(&path).unwrap();
+    let told = || match Config::load_with_secrets(&path) {
+        Ok(_) => String::new(),
+        Err(error) => error.to_string(),
+    };
+    let both = told();
+    assert_eq!(both.matches("error: cannot open this file: No such file").count(), 2, "{both}");
+    assert!(both.contains("collector.toml:4:17") && both.contains("collector.toml:5:17"), "{both}");
+
+    let mode = |mode| std::fs::set_permissions(&password, Permissions::from_mode(mode)).unwrap();
+    std::fs::write(&user, "vigie\n").unwrap();
+    std::fs::write(&password, "s3cret\r\n").unwrap();
+    mode(0o600);
+    assert_eq!(told(), "");
+    mode(0o640);
+    assert_eq!(told(), "");
+    mode(0o644);
+    assert!(told().contains("every account of this machine can use this file (mode 644)"));
+    mode(0o600);
+    let cases: [(&[u8], &str); 5] = [
+        (b"\n", "this file is empty"),
+        (b"s3cret\nmore\n", "more than one line"),
+        (b"s3cret\0", "control characters"),
+        (b"\xe9", "no text in UTF-8"),
+        (&[b'x'; 5_000], "larger than 4096 bytes"),
+    ];
+    for (bytes, expected) in cases {
+        std::fs::write(&password, bytes).unwrap();
+        let report = told();
+        assert!(report.contains(expected) && !report.contains("s3cret"), "{report}");
+        assert!(report.contains("collector.toml:5:17"), "{report}");
+    }
+    std::fs::remove_file(&password).unwrap();
+    std::fs::create_dir(&password).unwrap();
+    assert!(told().contains("directory"), "{}", told());
 }
 
 #[test]
