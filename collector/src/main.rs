@@ -15,7 +15,7 @@ use clap::{Parser, ValueEnum};
 use collector::{
     app,
     config::{self, Config, ConfigError},
-    logs,
+    logs, platform,
 };
 
 /// Exit status for a faulty configuration; clap's for a faulty command.
@@ -56,10 +56,19 @@ fn main() -> ExitCode {
     if arguments.check_config {
         return say("configuration correcte / configuration ok");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = runtime
-        .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(run(arguments.command, config)));
+    let done = match arguments.command {
+        Command::Init => block_on(app::init(&config)),
+        Command::Run => {
+            // Before there is another thread.
+            let shared = platform::share_one_arena();
+            logs::start();
+            if let Err(error) = shared {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "cannot begin anew with one arena: more memory is used");
+            }
+            block_on(app::run(config)).map(|()| String::new())
+        }
+    };
     match done {
         Ok(text) if text.is_empty() => ExitCode::SUCCESS,
         Ok(text) => say(&text),
@@ -81,15 +90,9 @@ fn read_config(arguments: &Arguments) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// Text to print at the end.
-async fn run(command: Command, config: Config) -> anyhow::Result<String> {
-    match command {
-        Command::Init => app::init(&config).await,
-        Command::Run => {
-            logs::start();
-            app::run(config).await.map(|()| String::new())
-        }
-    }
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(work)
 }
 
 /// A report of faults as it is, anything else with the program's name and the whole chain.

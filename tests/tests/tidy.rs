@@ -184,7 +184,11 @@ fn generated_messages_stay_where_they_come_in_and_go_out() {
 
 #[test]
 fn nothing_starts_another_program_or_ends_this_one() {
+    // The collector's platform begins its own program anew.
     only(&["agent/src", "collector"], &["process::Command"], |_| false);
+    only(&["agent/src", "collector"], &["Command::new"], |path| {
+        path == "collector/src/platform.rs"
+    });
     only(&["agent/src", "collector"], &["process::exit"], |path| path.ends_with("src/main.rs"));
 }
 
