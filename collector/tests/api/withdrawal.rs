@@ -165,7 +165,7 @@ async fn a_withdrawn_target_ends_its_incident_and_says_that_nothing_was_repaired
     let found = watch.until("it closes", |found| found[0].closed_at.is_some()).await;
     assert_eq!(found.len(), 1, "{found:#?}");
     let last = found[0].evidence.last().unwrap();
-    assert_eq!(last, "Retiré de la supervision par un opérateur : état non mesuré");
+    assert_eq!(last, "Retiré de la supervision : état non mesuré");
     // Who was told that it is down is told that it is watched no more.
     assert_eq!(watch.context.store.recipients(found[0].id).await.unwrap(), [MAILBOX]);
     let (mails, _) = watch.context.store.outbox_depth(watch.clock.now()).await.unwrap();
