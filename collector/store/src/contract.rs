@@ -9,7 +9,7 @@ mod ingest;
 mod mails;
 mod people;
 mod samples;
-mod targets;
+pub(crate) mod targets;
 
 use domain::{
     id::{AgentId, SiteId},

@@ -404,3 +404,6 @@ impl TargetStore for SqliteStore {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests;

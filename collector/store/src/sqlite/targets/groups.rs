@@ -90,7 +90,9 @@ pub(super) fn columns(
     Ok(Some(ids.iter().map(|id| SeriesId(i64::from_le_bytes(*id))).collect()))
 }
 
-/// Gives a group a new layout if its columns are no longer those of its active targets; says whether.
+/// Gives a group another layout if its columns are no longer those of its active targets; says
+/// whether. Columns that it had before have their layout: a gateway that comes and goes leaves no row
+/// each time.
 pub(super) fn relayout(tx: &Transaction<'_>, group: GroupId) -> Result<bool> {
     let fail = failed("lay out a group");
     let wanted: Vec<i64> = all(
@@ -112,13 +114,22 @@ pub(super) fn relayout(tx: &Transaction<'_>, group: GroupId) -> Result<bool> {
         return Ok(false);
     }
     let bytes: Vec<u8> = wanted.iter().flat_map(|id| id.to_le_bytes()).collect();
-    change(
-        tx,
-        "INSERT INTO layout (grp, layout, columns) VALUES (?1, ?2, ?3)",
-        params![group.0, layout + 1, bytes],
-    )
-    .map_err(&fail)?;
-    change(tx, "UPDATE poll_group SET layout = ?2 WHERE id = ?1", params![group.0, layout + 1])
+    let had = "SELECT layout FROM layout WHERE grp = ?1 AND columns = ?2";
+    let had: Option<u32> =
+        one(tx, had, params![group.0, bytes], |row| row.get(0)).map_err(&fail)?;
+    let next = match had {
+        Some(had) => had,
+        None => tx
+            .query_row(
+                "INSERT INTO layout (grp, layout, columns)
+                 SELECT ?1, coalesce(max(layout), 0) + 1, ?2 FROM layout WHERE grp = ?1
+                 RETURNING layout",
+                params![group.0, bytes],
+                |row| row.get(0),
+            )
+            .map_err(&fail)?,
+    };
+    change(tx, "UPDATE poll_group SET layout = ?2 WHERE id = ?1", params![group.0, next])
         .map_err(&fail)?;
     for id in wanted {
         change(
