@@ -14,8 +14,9 @@ use std::{
 
 use domain::{
     id::{GroupId, SiteId, TargetId},
-    target::{Method, Role, Series, Target, TargetSpec},
+    target::{Device, Method, Role, Series, Target, TargetSpec},
 };
+use jiff::Timestamp;
 use store::{NewSeries, NewSeriesSpec, Store, StoreError};
 use tokio::sync;
 
@@ -319,6 +320,30 @@ impl Targets {
         let known = self.store.series(Some(site)).await?;
         let wanted = series::of_ports(ports, &of_target(&known, target));
         self.add_series(site, target, wanted).await
+    }
+
+    /// Keeps what the device of a group says it is. True when the group is that of a device.
+    ///
+    /// # Errors
+    /// [`TargetError::Store`].
+    pub async fn device(
+        &self,
+        site: SiteId,
+        group: GroupId,
+        told_at: Timestamp,
+        device: Device,
+    ) -> Result<bool, TargetError> {
+        let target = self.target_of(site, group, |m| matches!(m, Method::SnmpV2c { .. })).await?;
+        let Some(target) = target else { return Ok(false) };
+        if device.truncated {
+            tracing::warn!(
+                site = site.0,
+                target = target.0,
+                "a device has more interfaces than are listed"
+            );
+        }
+        self.store.keep_device(target, told_at, device).await?;
+        Ok(true)
     }
 
     /// Adds the series of the disks, interfaces and sensors of the agent's own machine. True when

@@ -2,7 +2,7 @@
 
 use domain::{
     id::{GroupId, Layout, TargetId},
-    target::{Group, Method, Series, Target, TargetSpec},
+    target::{Device, Group, Method, Series, Target, TargetSpec},
 };
 use prost::Message as _;
 use proto::{limits, samples, v1};
@@ -258,6 +258,18 @@ pub fn ports(inventory: &v1::SnmpInventory) -> Vec<Port> {
         narrow_packets: interface.packet_bits == 32,
     };
     inventory.interfaces.iter().take(MAX_INTERFACES).map(port).collect()
+}
+
+/// What a device says it is.
+#[must_use]
+pub fn device(inventory: &v1::SnmpInventory) -> Device {
+    Device {
+        name: text(&inventory.sys_name),
+        descr: text(&inventory.sys_descr),
+        object_id: text(&inventory.sys_object_id),
+        location: text(&inventory.sys_location),
+        truncated: inventory.truncated || inventory.interfaces.len() > MAX_INTERFACES,
+    }
 }
 
 /// The parts of an agent's machine.

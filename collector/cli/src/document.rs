@@ -118,11 +118,24 @@ pub(crate) struct SiteDetail {
     pub(crate) last_heard: Option<String>,
     pub(crate) ladder: Vec<Rung>,
     pub(crate) targets: Vec<Target>,
+    #[serde(default)]
+    pub(crate) devices: Vec<Device>,
     pub(crate) series: u64,
     pub(crate) incidents: Vec<Incident>,
     #[serde(default)]
     pub(crate) gaps: Vec<Gap>,
     pub(crate) agents: Vec<Agent>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Device {
+    pub(crate) target: i64,
+    pub(crate) target_name: String,
+    pub(crate) name: String,
+    pub(crate) descr: String,
+    pub(crate) object_id: String,
+    pub(crate) location: String,
+    pub(crate) truncated: bool,
 }
 
 #[derive(Debug, Deserialize)]

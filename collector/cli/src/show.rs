@@ -14,8 +14,8 @@ use crate::{
     client::Answer,
     command::{Invocation, Output, View},
     document::{
-        self, Contractor, Contractors, Enrolment, Facts, Imported, Incident, List, RemovedTarget,
-        Series, Site, SiteCoverage, SiteDetail, Status, Target,
+        self, Contractor, Contractors, Device, Enrolment, Facts, Imported, Incident, List,
+        RemovedTarget, Series, Site, SiteCoverage, SiteDetail, Status, Target,
     },
     failure::Failure,
     language::Language,
@@ -299,6 +299,9 @@ impl Scribe {
             text.push('\n');
         }
         text += &self.target_table(&detail.targets).text(self.t("(aucune cible)", "(no targets)"));
+        for device in &detail.devices {
+            text += &table::wrap(&self.device(device));
+        }
         for incident in &detail.incidents {
             text.push('\n');
             text += &table::wrap(&format!(
@@ -321,6 +324,20 @@ impl Scribe {
         }
         text += &self.coverage(&detail.at, &detail.coverage);
         (text, detail.state != "up")
+    }
+
+    /// What a device says it is, and a warning where its list was cut.
+    fn device(&self, device: &Device) -> String {
+        let said = [&device.name, &device.descr, &device.location, &device.object_id];
+        let said = said.into_iter().filter(|text| !text.is_empty()).map(|text| escape(text));
+        let mut said: Vec<_> = said.collect();
+        if device.truncated {
+            let cut = self.t("ATTENTION interfaces incomplètes", "WARNING interfaces incomplete");
+            said.push(cut.to_owned());
+        } else if said.is_empty() {
+            said.push("-".to_owned());
+        }
+        format!("{} {} : {}", device.target, escape(&device.target_name), said.join(", "))
     }
 
     fn target_table(&self, targets: &[Target]) -> Table {

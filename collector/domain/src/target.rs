@@ -144,6 +144,21 @@ pub struct Target {
     pub active: bool,
 }
 
+/// What a device says it is (SNMP, the `system` group of RFC 3418): untrusted text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Device {
+    /// `sysName`.
+    pub name: String,
+    /// `sysDescr`.
+    pub descr: String,
+    /// `sysObjectID`, in dots.
+    pub object_id: String,
+    /// `sysLocation`.
+    pub location: String,
+    /// Whether its list of interfaces was cut: there are more than are known.
+    pub truncated: bool,
+}
+
 /// How long the detail of a series is kept, and which rollups it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Detail {

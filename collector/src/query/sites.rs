@@ -7,6 +7,7 @@ use domain::{
     id::SiteId,
     sample::Span,
     site::Site,
+    target::Device,
     uai::Uai,
 };
 use serde::Serialize;
@@ -133,6 +134,27 @@ pub struct Rung {
     pub targets: TargetCounts,
 }
 
+/// What a device says it is (SNMP `system`): untrusted texts, without control characters.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeviceLine {
+    /// Target.
+    pub target: i64,
+    /// Name of the target.
+    pub target_name: String,
+    /// When it said so.
+    pub told_at: Time,
+    /// `sysName`.
+    pub name: String,
+    /// `sysDescr`.
+    pub descr: String,
+    /// `sysObjectID`.
+    pub object_id: String,
+    /// `sysLocation`.
+    pub location: String,
+    /// Whether it has more interfaces than are known.
+    pub truncated: bool,
+}
+
 /// One site in full.
 #[derive(Debug, Clone, Serialize)]
 pub struct SiteDetail {
@@ -150,6 +172,8 @@ pub struct SiteDetail {
     pub ladder: Vec<Rung>,
     /// Active targets, by role, then name.
     pub targets: Vec<TargetLine>,
+    /// What its devices say they are, by target.
+    pub devices: Vec<DeviceLine>,
     /// Number of series.
     pub series: usize,
     /// Open incidents, newest first.
@@ -236,6 +260,24 @@ pub async fn site(sources: Sources<'_>, uai: &str) -> Result<SiteDetail> {
         .into_iter()
         .map(|(target, health, round)| TargetLine::new(&site, target, *health, *round, sources.now))
         .collect();
+    let devices = sources.store.devices(site.id).await?.into_iter();
+    let devices = devices.filter_map(|(id, told_at, device)| {
+        let (target, _, _) = picture.targets.iter().find(|(target, _, _)| target.id == id)?;
+        let Device { name, descr, object_id, location, truncated } = device;
+        let (target, target_name) = (target.id.0, target.spec.name.clone());
+        let told_at = Time(told_at);
+        Some(DeviceLine {
+            target,
+            target_name,
+            told_at,
+            name,
+            descr,
+            object_id,
+            location,
+            truncated,
+        })
+    });
+    let devices = devices.collect();
     let incidents = picture
         .open
         .iter()
@@ -249,6 +291,7 @@ pub async fn site(sources: Sources<'_>, uai: &str) -> Result<SiteDetail> {
         last_heard: agents.iter().filter_map(picture::Known::last_seen).max(),
         ladder,
         targets,
+        devices,
         series: series.len(),
         incidents,
         gaps: gaps(sources, site.id).await?,

@@ -45,7 +45,8 @@ pub use samples::{
 #[cfg(test)]
 pub(crate) use samples::{School, answers as all_answers, cells, keep, upkeep};
 pub use targets::{
-    layouts_follow_the_targets, rungs_are_told_from_operators_targets, targets_are_kept,
+    devices_are_what_they_said_last, layouts_follow_the_targets,
+    rungs_are_told_from_operators_targets, targets_are_kept,
 };
 
 /// Where the suite's time starts: 2026-03-02 08:00 UTC.

@@ -177,9 +177,9 @@ pub trait IngestStore: Send + Sync {
     /// Server time of the newest record of a lane below a number, as far as records are kept singly.
     async fn time_before(&self, lane: LaneKey, seq: u64) -> Result<Option<i64>>;
 
-    /// Payloads of the newest records of a kind that a lane holds singly, at most `limit`, oldest
-    /// first.
-    async fn newest(&self, lane: LaneKey, kind: u8, limit: u32) -> Result<Vec<Vec<u8>>>;
+    /// The newest records of a kind that a lane holds singly, at most `limit`, oldest first: server
+    /// time, Unix milliseconds, and payload.
+    async fn newest(&self, lane: LaneKey, kind: u8, limit: u32) -> Result<Vec<(i64, Vec<u8>)>>;
 
     /// Declared stretches without measures of a site that overlap a span:
     /// `(group or None for all, span, reason)`.

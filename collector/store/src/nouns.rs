@@ -7,7 +7,7 @@ use domain::{
     id::{AgentId, GroupId, IncidentId, Layout, OutboxId, SeriesId, SiteId, TargetId},
     incident::{Incident, IncidentKind},
     site::{Site, SiteFacts},
-    target::{Detail, Group, Series, Target, TargetSpec},
+    target::{Detail, Device, Group, Series, Target, TargetSpec},
     uai::Uai,
 };
 use jiff::Timestamp;
@@ -170,6 +170,11 @@ pub trait TargetStore: Send + Sync {
     async fn targets(&self, site: Option<SiteId>) -> Result<Vec<Target>>;
     /// Groups in force at a site with their active columns, and the configuration's version.
     async fn groups(&self, site: SiteId) -> Result<(u64, Vec<Group>)>;
+    /// Keeps what a device says it is, unless something newer is kept.
+    async fn keep_device(&self, target: TargetId, told_at: Timestamp, device: Device)
+    -> Result<()>;
+    /// What the devices of a site say they are, and when they said so, by target.
+    async fn devices(&self, site: SiteId) -> Result<Vec<(TargetId, Timestamp, Device)>>;
     /// Columns of a layout, in order; `None` when it never existed. A column whose rung is forgotten
     /// has metric 0, which no metric has.
     async fn layout(&self, group: GroupId, layout: Layout) -> Result<Option<Vec<Series>>>;

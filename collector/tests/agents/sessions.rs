@@ -223,6 +223,9 @@ async fn inventories_become_series_within_the_site() {
     let inventory = |group| {
         v1::event::Event::SnmpInventory(v1::SnmpInventory {
             group,
+            sys_name: "sw-cdi\u{1b}[2J".to_owned(),
+            sys_descr: "é".repeat(200),
+            truncated: true,
             interfaces: (1..=24).map(interface).collect(),
             ..v1::SnmpInventory::default()
         })
@@ -237,6 +240,10 @@ async fn inventories_become_series_within_the_site() {
     while stream.ack().await.contig_upto < 4 {}
     let after = store.series(Some(site)).await.unwrap();
     assert_eq!(after.len() - before, 24 * 10 + 2);
+    let devices = store.devices(site).await.unwrap();
+    let [(told, _, device)] = devices.as_slice() else { panic!("{devices:?}") };
+    assert_eq!((*told, device.name.as_str()), (target.id, "sw-cdi\u{fffd}[2J"));
+    assert!(device.truncated && device.descr == "é".repeat(100) && device.location.is_empty());
     drop(stream);
     let (mut stream, _) = agent.hello(hello(5)).await;
     let config = stream.config().await;

@@ -1,5 +1,7 @@
 //! Text from devices at every exit: JSON, CSV, terminal.
 
+use collector::clock::Clock as _;
+use domain::{id::TargetId, target::Device};
 use http::{Method, header};
 use serde_json::json;
 
@@ -63,6 +65,42 @@ async fn names_of_machines_reach_no_reader_as_anything_but_text() {
         assert_eq!(controls, 0, "{}", said.out);
         assert!(said.out.lines().all(|line| line.chars().count() <= 100), "{}", said.out);
     }
+}
+
+#[tokio::test]
+async fn what_devices_say_they_are_is_shown_as_text_while_they_are_probed() {
+    let house = House::new().await;
+    let uai = house.site(1).await;
+    let switch =
+        json!({"method": "snmp", "address": "192.0.2.2", "community": "s3cret", "name": "sw"});
+    let target = house.target(&uai, &switch).await;
+    let device = Device {
+        name: NAMES[0].to_owned(),
+        descr: NAMES.join(" "),
+        object_id: "1.3.6.1.4.1.9.1.1208".to_owned(),
+        location: String::new(),
+        truncated: true,
+    };
+    let told_at = house.clock.now();
+    house.store().keep_device(TargetId(target), told_at, device).await.unwrap();
+    let document = house.read(&format!("/sites/{uai}")).await;
+    let expected = json!([{"target": target, "target_name": "sw", "told_at": "2026-11-23T14:00:00Z",
+        "name": NAMES[0], "descr": NAMES.join(" "), "object_id": "1.3.6.1.4.1.9.1.1208",
+        "location": "", "truncated": true}]);
+    assert_eq!(document["devices"], expected);
+    let said = house.vigie(&["site", "show", &uai]).await;
+    for text in ["\\x{1b}[2J", "\\x{202e}txt.exe", "1.3.6.1.4.1.9.1.1208", "interfaces incomplètes"]
+    {
+        assert!(said.out.contains(text), "{text} is not in {}", said.out);
+    }
+    let controls = said.out.chars().filter(|c| c.is_control() && *c != '\n').count();
+    assert_eq!(controls, 0, "{}", said.out);
+    assert!(said.out.lines().all(|line| line.chars().count() <= 100), "{}", said.out);
+
+    let gone = format!("/sites/{uai}/targets/{target}");
+    let answer = house.send(Method::DELETE, &gone, "application/json", "").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(house.read(&format!("/sites/{uai}")).await["devices"], json!([]));
 }
 
 #[tokio::test]

@@ -82,7 +82,11 @@ fn a_site_is_told_from_its_host_outwards() {
         "site":{SITE}}},"state":"down","last_heard":"2026-11-23T13:43:58Z",
         "ladder":[{{"role":"host","state":"up","targets":{{"up":1,"failing":0,"unreachable":0,"down":0,"unknown":0}}}},
                   {{"role":"hop","state":"down","targets":{{"up":0,"failing":0,"unreachable":0,"down":1,"unknown":1}}}}],
-        "targets":[{TARGET}],"series":212,
+        "targets":[{TARGET}],"devices":[
+            {{"target":3,"target_name":"sw1","told_at":"2026-11-23T13:00:00Z","name":"sw-cdi\u001b[2J","descr":"Cisco IOS\u202e 15.2",
+              "object_id":"1.3.6.1.4.1.9.1.1208","location":"","truncated":true}},
+            {{"target":4,"target_name":"ap","told_at":"2026-11-23T13:00:00Z","name":"","descr":"","object_id":"","location":"","truncated":false}}],
+        "series":212,
         "incidents":[{{"reference":"INC-2026-000001","uai":"0999001W","state":"open","title":"Coupure WAN opérateur",
             "evidence":["1er saut : 3 tours sur 3 sans réponse"],"started_at":"2026-11-23T13:38:00Z","duration_s":360}}],
         "gaps":[{{"from":"2026-11-23T10:00:00Z","to":"2026-11-23T11:00:00Z","reason":"evicted"}},

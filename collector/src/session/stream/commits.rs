@@ -165,7 +165,9 @@ impl Session {
         let mut deferred = None;
         for ((committed, fresh), event) in records.into_iter().zip(fresh).zip(events) {
             match &committed.disposition {
-                Disposition::Stored | Disposition::Duplicate => apply.extend(event),
+                Disposition::Stored | Disposition::Duplicate => {
+                    apply.extend(event.map(|event| (event, committed.record.time.ms())));
+                }
                 Disposition::Rejected(_) => refused_by_store |= committed.record.refused.is_none(),
                 Disposition::Deferred(reason) => deferred = Some(*reason),
                 Disposition::Conflict => {}
@@ -175,8 +177,8 @@ impl Session {
         if refused_by_store && !self.is_active().await? {
             return Err(Away::refused("revoked"));
         }
-        for event in apply {
-            self.apply(event).await?;
+        for (event, at_ms) in apply {
+            self.apply(event, at_ms).await?;
         }
         let lanes = progress.len();
         for (at, progress) in progress.iter().enumerate() {

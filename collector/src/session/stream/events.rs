@@ -4,6 +4,7 @@
 //! changes nothing. A gap is declared by the commit itself.
 
 use domain::id::GroupId;
+use jiff::Timestamp;
 use prost::Message as _;
 use proto::{KIND_EVENT, LANE_EVENTS, v1};
 use store::LaneKey;
@@ -15,7 +16,8 @@ use crate::{ingest::MAX_EPOCHS, metrics::Reason, targets::TargetError, wire};
 const MAX_AGAIN: u32 = 64;
 
 impl Session {
-    pub(super) async fn apply(&mut self, event: v1::Event) -> Result<(), Away> {
+    /// Applies an event of server time `at_ms`, Unix milliseconds.
+    pub(super) async fn apply(&mut self, event: v1::Event, at_ms: i64) -> Result<(), Away> {
         let (site, agent) = (self.site.0, self.identity.agent);
         match event.event {
             Some(v1::event::Event::Surroundings(seen)) => self.surroundings(&seen).await,
@@ -28,7 +30,12 @@ impl Session {
                 let ports = wire::ports(&inventory);
                 let group = GroupId(inventory.group);
                 let changed = self.context.targets.ports(self.site, group, &ports).await;
-                self.planned(changed)
+                self.planned(changed)?;
+                let device = wire::device(&inventory);
+                // Beyond the calendar nothing is newer than what is kept.
+                let told_at = Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::MIN);
+                let kept = self.context.targets.device(self.site, group, told_at, device).await;
+                self.planned(kept)
             }
             Some(v1::event::Event::HostInventory(inventory)) => {
                 let parts = wire::host_parts(&inventory);
@@ -70,14 +77,14 @@ impl Session {
         for state in lanes.take(MAX_EPOCHS) {
             let lane = LaneKey { agent: self.identity.agent, lane: 0, epoch: state.epoch };
             let newest = self.context.store.newest(lane, KIND_EVENT, MAX_AGAIN).await;
-            for payload in newest.map_err(|error| self.failed(&error))? {
+            for (at_ms, payload) in newest.map_err(|error| self.failed(&error))? {
                 // What does not decode was refused, or is a newer agent's.
                 let Ok(event) = v1::Event::decode(payload.as_slice()) else { continue };
                 if let Some(
                     v1::event::Event::SnmpInventory(_) | v1::event::Event::HostInventory(_),
                 ) = &event.event
                 {
-                    self.apply(event).await?;
+                    self.apply(event, at_ms).await?;
                 }
             }
         }

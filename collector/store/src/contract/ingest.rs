@@ -307,8 +307,8 @@ pub async fn gaps_come_with_their_records(
     let other = LaneKey { epoch: 2, ..lane };
     commit(store, vec![IncomingRecord { lane: other, ..timed(5, 9_000) }]).await?;
     let bytes = |content: u64| content.to_le_bytes().to_vec();
-    assert_eq!(store.newest(lane, 2, 2).await?, [bytes(10), bytes(20)]);
-    assert_eq!(store.newest(lane, 3, 2).await?, Vec::<Vec<u8>>::new());
+    assert_eq!(store.newest(lane, 2, 2).await?, [(1_000, bytes(10)), (2_000, bytes(20))]);
+    assert_eq!(store.newest(lane, 3, 2).await?, []);
     assert_eq!(store.time_before(lane, 20).await?, Some(1_000));
     assert_eq!(store.time_before(lane, 21).await?, Some(2_000));
     assert_eq!(store.time_before(other, 5).await?, None);

@@ -2,10 +2,10 @@
 
 use domain::{
     id::{GroupId, Layout, SeriesId, SiteId, TargetId},
-    target::{Community, Detail, Method, Role, TargetSpec},
+    target::{Community, Detail, Device, Method, Role, TargetSpec},
 };
 
-use super::{facts, is_not_found};
+use super::{at, facts, is_not_found};
 use crate::{NewSeries, NewSeriesSpec, Result, SiteStore, StoreError, TargetStore};
 
 /// An ICMP target with two series.
@@ -182,5 +182,30 @@ pub async fn layouts_follow_the_targets(store: &(impl SiteStore + TargetStore)) 
     assert_eq!(store.layout(first.group, Layout(u32::MAX)).await?, None);
     assert!(is_not_found(&store.groups(SiteId(site.0 + 1)).await));
     assert!(is_not_found(&store.retire_target(TargetId(i64::MAX)).await));
+    Ok(())
+}
+
+/// What a device said last is kept, for its target and site; what comes late does not undo it.
+pub async fn devices_are_what_they_said_last(store: &(impl SiteStore + TargetStore)) -> Result<()> {
+    let site = store.add_site(facts(1)).await?.id;
+    let other = store.add_site(facts(2)).await?.id;
+    let (spec, columns) = icmp(site, "10.0.0.1");
+    let target = store.upsert_target(spec, columns.clone()).await?.id;
+    assert_eq!(store.devices(site).await?, []);
+    let device = |name: &str| Device {
+        name: name.to_owned(),
+        descr: "Switch\u{1b}[2J".to_owned(),
+        object_id: "1.3.6.1.4.1.9.1.1208".to_owned(),
+        location: String::new(),
+        truncated: name == "new",
+    };
+    store.keep_device(target, at(100), device("old")).await?;
+    assert_eq!(store.devices(site).await?, [(target, at(100), device("old"))]);
+    store.keep_device(target, at(200), device("new")).await?;
+    store.keep_device(target, at(150), device("late")).await?;
+    assert_eq!(store.devices(site).await?, [(target, at(200), device("new"))]);
+    assert_eq!(store.devices(other).await?, []);
+    let nobody = TargetId(target.0 + 1_000);
+    assert!(is_not_found(&store.keep_device(nobody, at(300), device("x")).await));
     Ok(())
 }

@@ -238,17 +238,18 @@ impl IngestStore for SqliteStore {
         .await
     }
 
-    async fn newest(&self, lane: LaneKey, kind: u8, limit: u32) -> Result<Vec<Vec<u8>>> {
+    async fn newest(&self, lane: LaneKey, kind: u8, limit: u32) -> Result<Vec<(i64, Vec<u8>)>> {
         self.read("find the newest records of a lane", move |conn| {
-            let sql = "SELECT payload FROM head
+            let sql = "SELECT t_ms, payload FROM head
                  JOIN (SELECT ?4 * lane.id AS first FROM lane JOIN agent ON no = agent_no
                        WHERE agent.id = ?1 AND lane = ?2 AND epoch = ?3)
                  WHERE key >= first AND key < first + ?4 AND kind = ?5
                  ORDER BY key DESC LIMIT ?6";
             let step = head_key(1, 1) - 1;
             let of = params![lane.agent.0, lane.lane, lane.epoch.cast_signed(), step, kind, limit];
-            let mut found: Vec<Vec<u8>> = all(conn, sql, of, |row| row.get(0))
-                .map_err(failed("find the newest records of a lane"))?;
+            let mut found: Vec<(i64, Vec<u8>)> =
+                all(conn, sql, of, |row| Ok((row.get(0)?, row.get(1)?)))
+                    .map_err(failed("find the newest records of a lane"))?;
             found.reverse();
             Ok(found)
         })

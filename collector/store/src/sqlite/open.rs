@@ -30,6 +30,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0006_access.sql"),
     include_str!("../../migrations/sqlite/0007_outbox.sql"),
     include_str!("../../migrations/sqlite/0008_withdrawn.sql"),
+    include_str!("../../migrations/sqlite/0009_device.sql"),
 ];
 
 /// An opened file: what the writing thread owns.

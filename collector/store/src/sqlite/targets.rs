@@ -7,13 +7,14 @@ mod groups;
 use async_trait::async_trait;
 use domain::{
     id::{GroupId, Layout, SeriesId, SiteId, TargetId},
-    target::{Community, Detail, Group, Method, Role, Series, Target, TargetSpec},
+    target::{Community, Detail, Device, Group, Method, Role, Series, Target, TargetSpec},
 };
+use jiff::Timestamp;
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::{
     SqliteStore, failed,
-    rows::{all, change, code, one},
+    rows::{Ms, all, change, code, one},
 };
 use crate::{NewSeries, NewSeriesSpec, Result, StoreError, TargetStore};
 
@@ -382,6 +383,59 @@ impl TargetStore for SqliteStore {
                 }
             }
             Ok((groups::version(conn, site)?, found))
+        })
+        .await
+    }
+
+    async fn keep_device(
+        &self,
+        target: TargetId,
+        told_at: Timestamp,
+        device: Device,
+    ) -> Result<()> {
+        self.write("keep what a device says", move |tx| {
+            let site = find_target(tx, target.0)?.spec.site;
+            change(
+                tx,
+                "INSERT INTO device
+                     (site, target, told_ms, name, descr, object_id, location, truncated)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT DO UPDATE SET told_ms = excluded.told_ms, name = excluded.name,
+                     descr = excluded.descr, object_id = excluded.object_id,
+                     location = excluded.location, truncated = excluded.truncated
+                 WHERE excluded.told_ms >= told_ms",
+                params![
+                    site.0,
+                    target.0,
+                    Ms(told_at),
+                    device.name,
+                    device.descr,
+                    device.object_id,
+                    device.location,
+                    device.truncated,
+                ],
+            )
+            .map_err(failed("keep what a device says"))?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn devices(&self, site: SiteId) -> Result<Vec<(TargetId, Timestamp, Device)>> {
+        self.read("read what devices say", move |conn| {
+            let sql = "SELECT target, told_ms, name, descr, object_id, location, truncated
+                       FROM device WHERE site = ?1 ORDER BY target";
+            all(conn, sql, [site.0], |row| {
+                let device = Device {
+                    name: row.get(2)?,
+                    descr: row.get(3)?,
+                    object_id: row.get(4)?,
+                    location: row.get(5)?,
+                    truncated: row.get(6)?,
+                };
+                Ok((TargetId(row.get(0)?), row.get::<_, Ms>(1)?.0, device))
+            })
+            .map_err(failed("read what devices say"))
         })
         .await
     }

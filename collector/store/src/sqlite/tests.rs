@@ -29,6 +29,7 @@ laws!(
     clocks_and_gaps_are_remembered,
     gaps_come_with_their_records,
     declared_losses_move_the_watermark,
+    devices_are_what_they_said_last,
     each_detail_is_kept_for_its_time,
     imports_are_all_or_nothing,
     incidents_open_and_close_once,
