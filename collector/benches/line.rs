@@ -11,20 +11,22 @@
 #[path = "../tests/agents/fake.rs"]
 #[allow(dead_code, reason = "the tests use all of it, the bench a part")]
 mod fake;
+#[path = "parts/switch.rs"]
+mod switch;
 
 use std::{
     io::{BufRead as _, Write as _},
     net::SocketAddr,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use collector::{app::Parts, targets::Port};
-use domain::target::{Community, Method, Role, TargetSpec};
+use collector::app::Parts;
 use fake::{Agent, Token, enrol, start_with, unhex};
 use proto::{KIND_SAMPLES, record_hash, records::Record, v1};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use rcgen::KeyPair;
+use switch::{cpu, ports, switch};
 
 /// Agents at a time.
 const AGENTS: u32 = 40;
@@ -45,11 +47,6 @@ fn main() {
     }
 }
 
-fn cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
-}
-
 async fn collector() {
     let mut kept = true;
     let mut out = std::io::stdout();
@@ -61,27 +58,8 @@ async fn collector() {
         let mut tokens = String::new();
         for number in 0..AGENTS {
             let site = collector.site(number).await;
-            let spec = TargetSpec {
-                site,
-                role: Role::Equipment,
-                name: "commutateur".to_owned(),
-                address: "192.0.2.10".to_owned(),
-                method: Method::SnmpV2c { community: Community::new("public") },
-                period_s: 60,
-                parent: None,
-            };
-            let target = context.targets.add(spec).await.unwrap();
-            let port = |index| Port {
-                index,
-                name: format!("Gi0/{index}"),
-                alias: String::new(),
-                kind: 6,
-                oper_status: 1,
-                narrow_octets: false,
-                narrow_packets: false,
-            };
-            let ports: Vec<Port> = (1..=PORTS).map(port).collect();
-            context.targets.ports(site, target.group, &ports).await.unwrap();
+            let target = context.targets.add(switch(site)).await.unwrap();
+            context.targets.ports(site, target.group, &ports(PORTS)).await.unwrap();
             let Token { id, secret, .. } = collector.token(site).await;
             tokens.extend([id.as_str(), " ", &collector::ca::hex(&secret), "\n"]);
         }

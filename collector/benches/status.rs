@@ -5,18 +5,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a bench that can not run should say where")]
 
-use std::{hint::black_box, time::Duration};
+#[path = "parts/switch.rs"]
+mod switch;
+
+use std::hint::black_box;
 
 use collector::{
     live::Live,
     query::{Sources, status::status},
-    targets::{Port, Seen, SiteConfigs, Targets},
+    targets::{Seen, SiteConfigs, Targets},
 };
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 use domain::{
     id::AgentId,
     site::{SiteFacts, SiteKind, Zone},
-    target::{Community, Method, Role, TargetSpec},
     uai::Uai,
 };
 use futures_util::{StreamExt as _, stream};
@@ -26,6 +28,7 @@ use store::{
     AgentStore as _, IncomingRecord, IngestStore as _, LaneKey, NewAgent, NewToken, SampleOptions,
     ServerTime, SiteStore as _, TargetStore as _, sqlite::SqliteStore,
 };
+use switch::{cpu, ports, switch};
 
 /// Sites.
 const SITES: u32 = 5_000;
@@ -36,22 +39,12 @@ const PORTS: u32 = 10;
 /// Sites made at a time.
 const AT_ONCE: usize = 64;
 
-fn cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
-}
-
 /// Makes one site with all that belongs to it.
 async fn furnish(store: &Arc<SqliteStore>, targets: &Targets, number: u32, now: Timestamp) {
+    let uai = Uai::from_number(number).unwrap();
     let facts = SiteFacts {
-        uai: Uai::from_number(number).unwrap(),
-        name: format!("Collège {number}"),
-        kind: SiteKind::College,
-        zone: Zone::ALL[0],
         pupils: Some(400),
-        lot: None,
-        address: None,
-        position: None,
+        ..SiteFacts::new(uai, format!("Collège {number}"), SiteKind::College, Zone::ALL[0])
     };
     let site = store.add_site(facts).await.unwrap().id;
     let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
@@ -61,27 +54,8 @@ async fn furnish(store: &Arc<SqliteStore>, targets: &Targets, number: u32, now: 
         &texts(&["198.51.100.1", "198.51.100.2"]),
     );
     targets.ladder(site, &seen).await.unwrap();
-    let switch = TargetSpec {
-        site,
-        role: Role::Equipment,
-        name: "commutateur".to_owned(),
-        address: "10.0.0.2".to_owned(),
-        method: Method::SnmpV2c { community: Community::new("public") },
-        period_s: 60,
-        parent: None,
-    };
-    let switch = targets.add(switch).await.unwrap();
-    let port = |index| Port {
-        index,
-        name: format!("Gi0/{index}"),
-        alias: String::new(),
-        kind: 6,
-        oper_status: 1,
-        narrow_octets: false,
-        narrow_packets: false,
-    };
-    let ports: Vec<Port> = (1..=PORTS).map(port).collect();
-    targets.ports(site, switch.group, &ports).await.unwrap();
+    let added = targets.add(switch(site)).await.unwrap();
+    targets.ports(site, added.group, &ports(PORTS)).await.unwrap();
 
     let mut id = [0; 16];
     id[..4].copy_from_slice(&number.to_be_bytes());

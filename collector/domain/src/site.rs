@@ -24,6 +24,14 @@ pub struct SiteFacts {
     pub position: Option<(f64, f64)>,
 }
 
+impl SiteFacts {
+    /// What must be known; nothing else is.
+    #[must_use]
+    pub fn new(uai: Uai, name: String, kind: SiteKind, zone: Zone) -> Self {
+        Self { uai, name, kind, zone, pupils: None, lot: None, address: None, position: None }
+    }
+}
+
 /// A site as registered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Site {

@@ -1,5 +1,3 @@
-use std::str::FromStr as _;
-
 use domain::{
     site::{SiteFacts, SiteKind, Zone},
     target::Community,
@@ -25,16 +23,8 @@ impl House {
     }
 
     async fn site(&self, number: u32) -> SiteId {
-        let facts = SiteFacts {
-            uai: Uai::from_number(number).unwrap(),
-            name: format!("Collège {number}"),
-            kind: SiteKind::College,
-            zone: Zone::from_str("B").unwrap(),
-            pupils: None,
-            lot: None,
-            address: None,
-            position: None,
-        };
+        let uai = Uai::from_number(number).unwrap();
+        let facts = SiteFacts::new(uai, format!("Collège {number}"), SiteKind::College, Zone::B);
         self.store.add_site(facts).await.unwrap().id
     }
 

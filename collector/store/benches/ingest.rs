@@ -43,16 +43,8 @@ struct School {
 }
 
 fn site_facts(number: u32) -> SiteFacts {
-    SiteFacts {
-        uai: Uai::from_number(number).expect("seven digits"),
-        name: format!("École {number}"),
-        kind: SiteKind::Primaire,
-        zone: Zone::C,
-        pupils: None,
-        lot: None,
-        address: None,
-        position: None,
-    }
+    let uai = Uai::from_number(number).expect("seven digits");
+    SiteFacts::new(uai, format!("École {number}"), SiteKind::Primaire, Zone::C)
 }
 
 async fn school(store: &SqliteStore, number: u32) -> School {

@@ -1,6 +1,6 @@
 //! A collector in a temporary directory, and an agent made of the wire contract alone.
 
-use std::{net::SocketAddr, path::Path, str::FromStr as _, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use collector::{
     app::{App, Parts},
@@ -72,16 +72,8 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
 
 impl Collector {
     pub(crate) async fn site(&self, number: u32) -> SiteId {
-        let facts = SiteFacts {
-            uai: Uai::from_number(number).unwrap(),
-            name: format!("Collège {number}"),
-            kind: SiteKind::College,
-            zone: Zone::from_str("B").unwrap(),
-            pupils: None,
-            lot: None,
-            address: None,
-            position: None,
-        };
+        let uai = Uai::from_number(number).unwrap();
+        let facts = SiteFacts::new(uai, format!("Collège {number}"), SiteKind::College, Zone::B);
         self.app.context.store.add_site(facts).await.unwrap().id
     }
 

@@ -90,16 +90,8 @@ impl Desk {
         home: &Path,
         collector: &str,
     ) -> Result<School> {
-        let facts = SiteFacts {
-            uai: uai(number).parse()?,
-            name: format!("École {number}"),
-            kind: SiteKind::Elementaire,
-            zone: Zone::C,
-            pupils: Some(200),
-            lot: None,
-            address: None,
-            position: None,
-        };
+        let (uai, name) = (uai(number).parse()?, format!("École {number}"));
+        let facts = SiteFacts::new(uai, name, SiteKind::Elementaire, Zone::C);
         let site = self.store.add_site(facts).await?.id;
         for device in devices {
             let spec = TargetSpec {

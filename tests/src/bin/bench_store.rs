@@ -202,18 +202,9 @@ async fn register(store: &SqliteStore, schools: u32, details: Details) -> Result
     let now = Timestamp::from_millisecond(MIDNIGHT_MS)?;
     let mut sites = Vec::new();
     for number in 0..schools {
-        let site = store
-            .add_site(SiteFacts {
-                uai: Uai::from_number(9_990_000 / 10 + number).context("a number of a UAI")?,
-                name: format!("École {number}"),
-                kind: SiteKind::Primaire,
-                zone: Zone::C,
-                pupils: None,
-                lot: None,
-                address: None,
-                position: None,
-            })
-            .await?;
+        let uai = Uai::from_number(9_990_000 / 10 + number).context("a number of a UAI")?;
+        let facts = SiteFacts::new(uai, format!("École {number}"), SiteKind::Primaire, Zone::C);
+        let site = store.add_site(facts).await?;
         let mut key = [0; 32];
         key[..4].copy_from_slice(&number.to_be_bytes());
         let mut agent = [0; 16];
