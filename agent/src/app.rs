@@ -19,6 +19,7 @@ use crate::{
     clock::Clock,
     config::Config,
     identity::{Keyring, tls::TlsTime},
+    logs::chain,
     metrics::{self, Metrics},
     platform::alarm::Alarm,
     probe::{self, Env},
@@ -119,8 +120,8 @@ pub async fn run(
     let stopping = tokio::task::spawn_blocking(move || thread.stop("stopped"));
     match timeout(SPOOL_STOP, stopping).await {
         Ok(Ok(Ok(()))) => {}
-        Ok(Ok(Err(error))) => tracing::error!(%error, "the spool did not stop"),
-        Ok(Err(error)) => tracing::error!(%error, "the spool did not stop"),
+        Ok(Ok(Err(error))) => tracing::error!(error = chain(&error), "the spool did not stop"),
+        Ok(Err(error)) => tracing::error!(error = chain(&error), "the spool did not stop"),
         Err(_late) => tracing::error!("the disk is too slow for the last commit"),
     }
     outcome
@@ -174,7 +175,10 @@ fn shared(
     match Alarm::start() {
         Ok(alarm) => shared.woken_by(alarm),
         Err(error) => {
-            tracing::warn!(%error, "no timer of the kernel's: the runtime's cost more");
+            tracing::warn!(
+                error = chain(&error),
+                "no timer of the kernel's: the runtime's cost more"
+            );
             shared
         }
     }
@@ -193,7 +197,7 @@ async fn serve_metrics(
             Some(tokio::spawn(serving))
         }
         Err(error) => {
-            tracing::error!(%address, %error, "metrics are not served");
+            tracing::error!(%address, error = chain(&error), "metrics are not served");
             None
         }
     }

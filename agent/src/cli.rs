@@ -1,75 +1,72 @@
 //! The command line.
 
 use std::{
-    io::{self, IsTerminal as _, Read as _, Write as _},
+    ffi::OsString,
+    io::{self, Read as _, Write as _},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
 };
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     app::{self, Extra, around},
     clock::SystemClock,
-    config::{self, Config, ConfigError, LogFormat},
+    config::{self, Config, ConfigError},
     enrol::{self, Existing, Token},
+    logs,
     platform::signals,
     status,
 };
 
+mod words;
+
+use words::Language;
+
 /// Exit status for a configuration file that is faulty or can not be read; clap's for a faulty command.
 const FAULTY: u8 = 2;
 
-/// Agent de mesure Vigie / Vigie measurement agent.
+/// Its words are in [`words`].
 #[derive(Debug, Parser)]
 #[command(name = "vigie-agent", version)]
 struct Cli {
-    /// Local configuration file.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Data directory (instead of the file's).
     #[arg(long = "data", global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Check the configuration file and exit.
     #[arg(long)]
     check_config: bool,
+    #[arg(long, global = true, value_name = "LANG", value_parser = ["fr", "en"])]
+    lang: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure and send (default).
     Run(RunArgs),
-    /// Enrol this machine with a token.
     Enrol(EnrolArgs),
-    /// Show the running agent's state.
     Status,
 }
 
 #[derive(Debug, Default, Args)]
 struct RunArgs {
-    /// Write a line for each record that became durable (fault campaign).
+    /// A line for each record that became durable goes there (fault campaign).
     #[arg(long, hide = true, value_name = "FILE")]
     spool_ledger: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct EnrolArgs {
-    /// Address of the collector, HOST:PORT.
     #[arg(long, value_name = "HOST:PORT")]
     collector: String,
-    /// Token printed by `vigie agent token`; `-` reads it from standard input.
     #[arg(long, value_name = "TOKEN")]
     token: String,
-    /// Replace an existing identity.
     #[arg(long)]
     replace: bool,
-    /// Give up the measurements of the former identity that the collector does not have yet.
     #[arg(long, requires = "replace")]
     discard_backlog: bool,
 }
@@ -77,7 +74,16 @@ struct EnrolArgs {
 /// Does what the command line asks.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let given: Vec<OsString> = std::env::args_os().collect();
+    let language = Language::choose(&given, &words::locale());
+    let read = words::command(language)
+        .try_get_matches_from(given)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match read {
+        Ok(cli) => cli,
+        // Help goes to standard output with status 0, faults to standard error with status 2.
+        Err(error) => error.exit(),
+    };
     let config = match read_config(&cli) {
         Ok(Ok(config)) => config,
         Ok(Err(report)) => {
@@ -85,26 +91,31 @@ pub fn main() -> ExitCode {
             let _ = write!(io::stderr(), "{report}");
             return ExitCode::from(FAULTY);
         }
-        Err(error) => {
-            failed(&error);
-            return ExitCode::from(FAULTY);
-        }
+        Err(error) => return failed(FAULTY, &error),
     };
     if cli.check_config {
-        return say("configuration correcte / configuration ok\n");
+        return say(language.t("la configuration est correcte\n", "the configuration is correct\n"));
     }
     let command = cli.command.unwrap_or(Command::Run(RunArgs::default()));
+    let logs = match command {
+        Command::Run(_) => logs::start(config.log_format, "info"),
+        Command::Enrol(_) => logs::start(config.log_format, "warn"),
+        Command::Status => Ok(()),
+    };
+    if let Err(error) = logs {
+        return failed(FAULTY, &error.into());
+    }
     // One thread is enough for some hundred packets a second, and keeps a school's server free.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.context("cannot start the runtime").and_then(|runtime| {
-        let done = runtime.block_on(run(command, config));
+        let done = runtime.block_on(run(command, config, language));
         // A name look-up may hang on its thread for long.
         runtime.shutdown_background();
         done
     });
     match done {
         Ok(text) => say(&text),
-        Err(error) => failed(&error),
+        Err(error) => failed(1, &error),
     }
 }
 
@@ -115,10 +126,10 @@ fn say(text: &str) -> ExitCode {
     }
 }
 
-fn failed(error: &anyhow::Error) -> ExitCode {
+fn failed(code: u8, error: &anyhow::Error) -> ExitCode {
     // Nowhere is left to say that standard error is closed.
     let _ = writeln!(io::stderr(), "vigie-agent: {error:#}");
-    ExitCode::FAILURE
+    ExitCode::from(code)
 }
 
 /// The local file; without one at the usual place, every default.
@@ -141,24 +152,20 @@ fn read_config(cli: &Cli) -> anyhow::Result<Result<Config, String>> {
 }
 
 /// Text to print at the end.
-async fn run(command: Command, config: Config) -> anyhow::Result<String> {
+async fn run(command: Command, config: Config, language: Language) -> anyhow::Result<String> {
     match command {
         Command::Run(args) => {
-            start_logs(config.log_format, "info");
             let stop = stop_on_signals()?;
             let extra = Extra { spool_ledger: args.spool_ledger };
             app::run(config, Arc::new(SystemClock::new()), stop, extra).await?;
             Ok(String::new())
         }
-        Command::Enrol(args) => {
-            start_logs(config.log_format, "warn");
-            enrol(&config, &args).await
-        }
+        Command::Enrol(args) => enrol(&config, &args, language).await,
         Command::Status => Ok(status::screen(&config).await),
     }
 }
 
-async fn enrol(config: &Config, args: &EnrolArgs) -> anyhow::Result<String> {
+async fn enrol(config: &Config, args: &EnrolArgs, language: Language) -> anyhow::Result<String> {
     let text = if args.token == "-" {
         io::read_to_string(io::stdin().take(4096)).context("cannot read the token")?
     } else {
@@ -174,26 +181,11 @@ async fn enrol(config: &Config, args: &EnrolArgs) -> anyhow::Result<String> {
     let dir = &config.data_dir;
     let enrolled = enrol::enrol(dir, &args.collector, &token, seen, existing).await?;
     let site = &enrolled.site_name;
-    // One that runs goes on under its former identity until it is started again.
-    let (french, english, command) = match existing {
-        Existing::Keep => ("Démarrez-le", "Start it", "systemctl enable --now vigie-agent"),
-        Existing::Replace | Existing::ReplaceAndDiscard => {
-            ("Redémarrez-le", "Restart it", "systemctl restart vigie-agent")
-        }
-    };
-    Ok(format!(
-        "Agent inscrit pour « {site} ». {french} : {command}\n\
-         Agent enrolled for \"{site}\". {english}: {command}\n"
-    ))
-}
-
-fn start_logs(format: LogFormat, level: &str) {
-    let filter = EnvFilter::try_from_env("VIGIE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
-    }
+    let next = "systemctl enable --now vigie-agent";
+    Ok(match language {
+        Language::French => format!("Agent inscrit pour « {site} ». Démarrez-le : {next}\n"),
+        Language::English => format!("Agent enrolled for \"{site}\". Start it: {next}\n"),
+    })
 }
 
 fn stop_on_signals() -> anyhow::Result<CancellationToken> {

@@ -66,6 +66,12 @@ pub enum LogFormat {
     Json,
 }
 
+/// What the environment says of the detail of the log, in the syntax of `tracing`'s filters.
+#[must_use]
+pub fn log_filter() -> Option<String> {
+    std::env::var("VIGIE_LOG").ok().filter(|text| !text.is_empty())
+}
+
 /// Bounds on what the agent uses of its machine and its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod enrol;
 pub mod identity;
+pub mod logs;
 pub mod metrics;
 pub mod plan;
 pub mod platform;

@@ -22,7 +22,7 @@ use prometheus_client::{
 };
 
 use self::spool::SpoolFigures;
-use crate::{plan::ProbeKind, platform, spool::SpoolStatus};
+use crate::{logs::chain, plan::ProbeKind, platform, spool::SpoolStatus};
 
 /// Rounds whose delay is remembered for the percentile.
 const LAGS: usize = 512;
@@ -258,7 +258,7 @@ impl Metrics {
         let mut page = String::with_capacity(8 << 10);
         // Writing to a string does not fail.
         if let Err(error) = encode(&mut page, &self.registry) {
-            tracing::error!(%error, "the metrics page is incomplete");
+            tracing::error!(error = chain(&error), "the metrics page is incomplete");
         }
         page
     }

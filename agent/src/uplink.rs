@@ -14,7 +14,7 @@ pub mod retry;
 pub mod sender;
 mod session;
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use proto::v1::{self, enrolment_client::EnrolmentClient, event::Event};
 use ring::digest;
@@ -30,6 +30,7 @@ use crate::{
         Credentials, Identity, IdentityError, Keyring, RENEW_RETRY, request,
         tls::{self, ConnectError, TlsTime},
     },
+    logs::chain,
     metrics::Metrics,
     planted, platform,
     spool::SpoolHandle,
@@ -173,7 +174,7 @@ impl Uplink {
             Ok(None) => Ended::Renew,
             Err(error) => {
                 self.note_interception(&error, lasting);
-                tracing::warn!(error = &error as &dyn Error, "no connection to the collector");
+                tracing::warn!(error = chain(&error), "no connection to the collector");
                 Ended::Failed(started.elapsed())
             }
         }
@@ -182,7 +183,7 @@ impl Uplink {
     fn drop_refused_identity(&self) {
         tracing::warn!("the renewed identity is refused and dropped");
         if let Err(error) = self.keyring.drop_next() {
-            tracing::error!(error = &error as &dyn Error, "the refused identity stays");
+            tracing::error!(error = chain(&error), "the refused identity stays");
         }
     }
 
@@ -230,7 +231,7 @@ impl Uplink {
                 if expired {
                     return Some(Err(error));
                 }
-                tracing::warn!(error = &error as &dyn Error, "the certificate is not renewed");
+                tracing::warn!(error = chain(&error), "the certificate is not renewed");
                 None
             }
         }
@@ -268,7 +269,7 @@ impl Uplink {
         let event = Event::Interception(v1::Interception { detail: detail.clone() });
         if let Err(error) = self.spool.try_append(wire::event_record(event, &*self.clock)) {
             self.metrics.records_refused.inc();
-            tracing::warn!(%error, "an interception is not recorded");
+            tracing::warn!(error = chain(&error), "an interception is not recorded");
             return;
         }
         lasting.intercepted = Some((detail, Instant::now()));

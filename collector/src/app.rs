@@ -4,6 +4,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use domain::chain::chain;
 use proto::v1::{agent_link_server::AgentLinkServer, enrolment_server::EnrolmentServer};
 use store::{Retention, SampleOptions, Store, sqlite::SqliteStore};
 use tokio::{
@@ -244,10 +245,7 @@ impl App {
 /// As [`App::start`].
 pub async fn run(config: Config) -> anyhow::Result<()> {
     if let Err(error) = platform::raise_file_limit() {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the limit of open files could not be raised"
-        );
+        tracing::warn!(error = chain(&error), "the limit of open files could not be raised");
     }
     let asked = platform::asked_to_stop().context("cannot listen to signals")?;
     let app = App::start(config, Parts::default()).await?;
@@ -325,7 +323,7 @@ async fn serve_agents(
         .add_service(registrar)
         .serve_with_incoming_shutdown(ReceiverStream::new(channels), stop.cancelled_owned());
     if let Err(error) = served.await {
-        tracing::error!(error = &error as &dyn std::error::Error, "the agents' listener failed");
+        tracing::error!(error = chain(&error), "the agents' listener failed");
     }
 }
 

@@ -51,6 +51,24 @@ pub struct Config {
     pub references: References,
     /// How long data is kept.
     pub retention: Retention,
+    /// How logs look.
+    pub log_format: LogFormat,
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the environment says of the detail of the log, in the syntax of `tracing`'s filters.
+#[must_use]
+pub fn log_filter() -> Option<String> {
+    std::env::var("VIGIE_LOG").ok().filter(|text| !text.is_empty())
 }
 
 /// The agents' listener.

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use domain::chain::chain;
 use domain::{agent::AgentStatus, id::AgentId};
 use jiff::Timestamp;
 use prost::Message as _;
@@ -137,7 +138,7 @@ impl Registrar {
             // The agent is enrolled all the same; its first session brings the rest.
             tracing::warn!(
                 site = site.0,
-                error = &error as &dyn std::error::Error,
+                error = chain(&error),
                 "the ladder of a site is not complete"
             );
         }

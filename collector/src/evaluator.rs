@@ -10,6 +10,7 @@ mod world;
 
 use std::{collections::BTreeSet, time::Duration};
 
+use domain::chain::chain;
 use domain::{
     alert::evaluate::{Decision, Settings, close_threshold, evaluate},
     contractor::Contractor,
@@ -156,7 +157,7 @@ async fn closing(context: &Context, incident: IncidentId) -> Option<Vec<NewMail>
     match context.store.recipients(incident).await {
         Ok(recipients) => Some(recipients.iter().map(|to| mail("close", to)).collect()),
         Err(error) => {
-            let error = &error as &dyn std::error::Error;
+            let error = chain(&error);
             tracing::error!(
                 error,
                 incident = incident.0,
@@ -191,7 +192,7 @@ async fn save(
     match context.store.save_evaluation(evaluation.clone()).await {
         Ok(opened) => kept(context, world, held, &evaluation, opened, now),
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "cannot save an evaluation");
+            tracing::error!(error = chain(&error), "cannot save an evaluation");
             if matches!(error, StoreError::Closed) {
                 world.states_not_saved(evaluation.states);
                 time::sleep(TICK).await;
@@ -231,7 +232,7 @@ async fn save_one_by_one(
         match context.store.save_evaluation(evaluation.clone()).await {
             Ok(opened) => kept(context, world, held, &evaluation, opened, now),
             Err(error) => {
-                let error = &error as &dyn std::error::Error;
+                let error = chain(&error);
                 tracing::error!(error, decision, site, "the store refused a decision");
                 context.metrics.decisions_refused.inc();
                 held.refused(decision, now);

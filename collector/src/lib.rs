@@ -6,6 +6,7 @@
 //! - [`enrol`]: tokens and certificates. [`session`]: one stream per agent. [`ingest`]: batches.
 //! - [`targets`]: what each site measures. [`wire`]: between the domain and the wire contract.
 //! - [`app`]: composition root, start and graceful stop. [`jobs`]: periodic work. [`logs`]: logs.
+//! - [`language`]: French or English.
 //! - [`context`]: what every part is handed. [`platform`]: what is specific to an operating system.
 //! - [`evaluator`]: incidents. [`notifier`]: the outbox's mails.
 //! - [`live`]: agents as they are now. [`feed`]: committed samples on their way to the evaluator.
@@ -27,6 +28,7 @@ pub mod feed;
 pub mod import;
 pub mod ingest;
 pub mod jobs;
+pub mod language;
 pub mod live;
 pub mod logs;
 pub mod metrics;

@@ -12,6 +12,7 @@ mod stalled;
 
 use std::time::Duration;
 
+use domain::chain::chain;
 use jiff::{SignedDuration, Timestamp};
 use store::{OutboxMail, SendOutcome};
 use tokio::{sync::watch, time};
@@ -65,7 +66,7 @@ pub async fn run(context: Context, mut stop: watch::Receiver<bool>) {
                 Err(error) => {
                     (line.channel, line.lost) = (None, 0);
                     context.metrics.mail_channel_failures.inc();
-                    let error = &*error as &dyn std::error::Error;
+                    let error = chain(&*error);
                     tracing::warn!(error, relay = smtp.host, "mails wait for the relay");
                     let now = pause;
                     pause = (pause * 2).min(CHANNEL_PAUSE_MAX);
@@ -88,7 +89,7 @@ async fn note_depth(context: &Context) {
             context.metrics.outbox_oldest_seconds.set(i64::try_from(oldest_s).unwrap_or(i64::MAX));
         }
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "cannot read the outbox");
+            tracing::error!(error = chain(&error), "cannot read the outbox");
         }
     }
 }
@@ -203,7 +204,7 @@ fn broke_off(
     }
     context.metrics.mail_channel_failures.inc();
     let incident = mail.incident.reference.as_str();
-    let error = &error as &dyn std::error::Error;
+    let error = chain(&error);
     tracing::warn!(error, incident, "the relay broke off at a mail; the others go on");
     None
 }

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use domain::chain::chain;
 use prost::Message as _;
 use proto::{
     limits::{MAX_CONFIG_BYTES, MAX_HELLO_BYTES, MAX_MESSAGE_BYTES, PROTOCOL},
@@ -198,7 +199,7 @@ fn unread(status: &Status) -> Away {
 fn store_failed(context: &Context, identity: &Identity, error: &StoreError) -> Away {
     tracing::error!(
         agent = %identity.agent,
-        error = error as &dyn std::error::Error,
+        error = chain(error),
         "the store failed a session"
     );
     context.metrics.refused_calls.get_or_create(&Reason { reason: "store" }).inc();

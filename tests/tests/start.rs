@@ -163,3 +163,45 @@ fn both_programs_tell_faults_alike_and_by_the_same_exit_status() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn both_programs_take_the_detail_and_the_language_of_their_words_alike() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let config = directory.path().join("config.toml");
+    fs::write(&config, "log_format = \"json\"\n")?;
+    let data = directory.path().join("data");
+    // No directory can be made under a file.
+    fs::write(&data, "")?;
+    let data = data.join("below");
+    for program in ["vigie-agent", "vigie-collector"] {
+        let path = binaries::find(program)?;
+        let run = |words: &[&str], variables: &[(&str, &str)]| {
+            let mut command = Command::new(&path);
+            command.args(words).env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", "C");
+            command.envs(variables.iter().copied());
+            process::run(program, command, LIMIT)
+        };
+        let config = config.display().to_string();
+        let begin = ["--config", &config, "--data", &data.display().to_string(), "run"];
+        let said = run(&begin, &[("VIGIE_LOG", "vigie=absurd")])?;
+        ensure!(said.code == Some(2), "{said:#?}");
+        ensure!(said.err.starts_with(&format!("{program}: cannot use VIGIE_LOG=")), "{said:#?}");
+        // The log, if any, is of JSON; the last line tells people why the program ended.
+        let said = run(&begin, &[("VIGIE_LOG", "trace")])?;
+        ensure!(said.code == Some(1), "{said:#?}");
+        for line in said.err.lines().filter(|line| !line.starts_with(program)) {
+            let entry: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+            ensure!(entry["level"].is_string() && entry["fields"].is_null(), "{entry}");
+        }
+        for (words, lang, usage) in [
+            (&["--help"][..], "C", "Utilisation : "),
+            (&["--help"], "en_GB.UTF-8", "Usage: "),
+            (&["--lang", "en", "--help"], "fr_FR.UTF-8", "Usage: "),
+            (&["--lang=fr", "--help"], "en_GB.UTF-8", "Utilisation : "),
+        ] {
+            let said = run(words, &[("LANG", lang)])?;
+            ensure!(said.code == Some(0) && said.out.contains(usage), "{words:?} {said:#?}");
+        }
+    }
+    Ok(())
+}

@@ -185,8 +185,7 @@ fn generated_messages_stay_where_they_come_in_and_go_out() {
 #[test]
 fn nothing_starts_another_program_or_ends_this_one() {
     // The collector's platform begins its own program anew.
-    only(&["agent/src", "collector"], &["process::Command"], |_| false);
-    only(&["agent/src", "collector"], &["Command::new"], |path| {
+    only(&["agent/src", "collector"], &["process::Command"], |path| {
         path == "collector/src/platform.rs"
     });
     only(&["agent/src", "collector"], &["process::exit"], |path| path.ends_with("src/main.rs"));
@@ -263,6 +262,14 @@ fn what_is_specific_to_an_operating_system_stands_in_one_place() {
     only(&["collector"], &words, collector);
     // Where the collector leaves the operator's token, for a crate that knows the API only.
     only(&["collector"], &data, |path| collector(path) || path == "collector/cli/src/client.rs");
+}
+
+#[test]
+fn logs_tell_the_whole_chain_of_an_error() {
+    // By `chain`: a formatter for JSON shows the first of a chain of errors only.
+    let words =
+        [" %error", " ?error", "(%error", "(?error", "as &dyn std::error::Error", "as &dyn Error"];
+    only(&["agent/src", "collector"], &words, |_| false);
 }
 
 #[test]

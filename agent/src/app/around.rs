@@ -9,7 +9,9 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{clock::Clock, plan::Zoned, platform, probe::ladder, spool::SpoolHandle, wire};
+use crate::{
+    clock::Clock, logs::chain, plan::Zoned, platform, probe::ladder, spool::SpoolHandle, wire,
+};
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_mins(10);
@@ -64,7 +66,10 @@ impl Watcher {
         if before.is_some() {
             let event = Event::Surroundings(now.clone());
             if let Err(error) = self.spool.try_append(wire::event_record(event, &*self.clock)) {
-                tracing::warn!(%error, "a change of the surroundings is told with the next look");
+                tracing::warn!(
+                    error = chain(&error),
+                    "a change of the surroundings is told with the next look"
+                );
                 return;
             }
         }

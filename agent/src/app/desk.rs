@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use self::probation::{Health, Probation, Verdict};
 use super::plans::{PlanStore, PlanStoreError};
-use crate::{metrics::Metrics, schedule::runner::Runner, uplink::PlanState, wire};
+use crate::{logs::chain, metrics::Metrics, schedule::runner::Runner, uplink::PlanState, wire};
 
 /// The plan in force and the one before it.
 pub struct Desk {
@@ -199,7 +199,7 @@ impl Desk {
 }
 
 fn tell(error: &PlanStoreError) {
-    tracing::error!(error = error as &dyn std::error::Error, "the plan is not kept on the disk");
+    tracing::error!(error = chain(error), "the plan is not kept on the disk");
 }
 
 #[cfg(test)]

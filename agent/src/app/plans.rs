@@ -14,6 +14,7 @@ use prost::Message as _;
 use proto::v1;
 
 use crate::identity::files::{self, FileError};
+use crate::logs::chain;
 
 /// Starts that a plan on probation gets.
 pub const MAX_TRIES: u8 = 3;
@@ -122,7 +123,7 @@ fn read(path: &Path) -> Option<(v1::Config, u8)> {
     let bytes = match files::read_private(path) {
         Ok(bytes) => bytes?,
         Err(error) => {
-            let error = &error as &dyn std::error::Error;
+            let error = chain(&error);
             tracing::warn!(error, path = %path.display(), "a kept plan can not be read");
             return None;
         }

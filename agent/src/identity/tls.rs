@@ -28,6 +28,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{Identity, files};
+use crate::logs::chain;
 
 /// The name in the collector's certificate, whatever the address that leads there.
 pub const COLLECTOR_NAME: &str = "collector.vigie.internal";
@@ -99,7 +100,7 @@ impl TlsTime {
         let kept = match files::read(&path) {
             Ok(bytes) => bytes.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok()),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "no last server time");
+                tracing::warn!(error = chain(&error), "no last server time");
                 None
             }
         };
@@ -128,7 +129,7 @@ impl TlsTime {
         if now_s - persisted >= PERSIST_EVERY_S {
             self.persisted.store(now_s, Relaxed);
             if let Err(error) = files::replace(&self.path, now_s.to_string().as_bytes()) {
-                let error = &error as &dyn std::error::Error;
+                let error = chain(&error);
                 tracing::warn!(error, "the server's time is not kept");
             }
         }
@@ -328,7 +329,7 @@ async fn attempt(
         .map_err(|source| ConnectError::Connect { address: address.to_owned(), source })?;
     // A live record must not wait for the acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "small packets may be held back");
+        tracing::debug!(error = chain(&error), "small packets may be held back");
     }
     let name = ServerName::try_from(COLLECTOR_NAME).map_err(|_| ConnectError::Tls {
         address: address.to_owned(),

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::Metrics;
-use crate::spool::SpoolStatus;
+use crate::{logs::chain, spool::SpoolStatus};
 
 /// Longest request that is read, in bytes.
 const MAX_REQUEST: usize = 8 << 10;
@@ -32,14 +32,14 @@ pub async fn serve(
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "a metrics connection is not accepted");
+                tracing::warn!(error = chain(&error), "a metrics connection is not accepted");
                 tokio::time::sleep(ACCEPT_REST).await;
                 continue;
             }
         };
         match timeout(EXCHANGE_TIMEOUT, answer(stream, &metrics, &spool)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "a metrics exchange broke"),
+            Ok(Err(error)) => tracing::debug!(error = chain(&error), "a metrics exchange broke"),
             Err(_late) => tracing::debug!("a metrics exchange took too long"),
         }
     }

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use crate::logs::chain;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -124,7 +125,7 @@ impl Shared {
         let spec = Itimerspec { it_interval, it_value };
         if let Err(error) = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &spec) {
             // It took such a time before, from a valid descriptor of ours.
-            tracing::error!(%error, "cannot set the timer");
+            tracing::error!(error = chain(&error), "cannot set the timer");
         }
     }
 
@@ -150,7 +151,7 @@ async fn drive(shared: Arc<Shared>) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
                 // Nobody may wait for ever, whatever became of the timer.
-                tracing::error!(%error, "cannot read the timer");
+                tracing::error!(error = chain(&error), "cannot read the timer");
                 tokio::time::sleep(REST).await;
                 shared.ring();
             }

@@ -6,6 +6,7 @@ use super::{
     BuildError, Outcome, Probe, ProbeError, Round, dns::DnsProbe, env::Env, host::HostProbe,
     http::HttpProbe, icmp::IcmpProbe, snmp::SnmpProbe, tcp::TcpProbe,
 };
+use crate::logs::chain;
 use crate::plan::{Column, Group, Metric, ProbeKind};
 
 /// Builds the probe of `group`. Nothing is asked of the network yet.
@@ -21,7 +22,7 @@ pub fn build(group: &Group, env: &Env) -> Result<Box<dyn Probe>, BuildError> {
         ProbeKind::Http { urls } => Box::new(HttpProbe::new(group, urls, env)?),
         ProbeKind::Snmp { address, community, max_repetitions } => {
             if let Err(error) = env.allow.permits(address.ip()) {
-                tracing::warn!(target = %address, %error, "a target is not probed");
+                tracing::warn!(target = %address, error = chain(&error), "a target is not probed");
                 return Ok(Box::new(DeniedDevice {
                     env: env.clone(),
                     columns: group.columns.clone(),

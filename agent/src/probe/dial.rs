@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{Outcome, allow::AllowList};
-use crate::platform;
+use crate::{logs::chain, platform};
 
 /// Look-ups at one time: each holds a thread until the system's resolver gives up, which may be
 /// long after the probe did.
@@ -128,7 +128,7 @@ impl Names {
             Ok(Ok(Ok(addresses))) if !addresses.is_empty() => Ok(addresses),
             Ok(Ok(Ok(_none))) => Err(Outcome::Name),
             Ok(Ok(Err(error))) => {
-                tracing::debug!(%error, "a name did not resolve");
+                tracing::debug!(error = chain(&error), "a name did not resolve");
                 Err(Outcome::Name)
             }
             Ok(Err(_stopping)) => Err(Outcome::NotAsked),
@@ -156,7 +156,9 @@ pub async fn resolve(
                 permitted.push(address);
             }
             Ok(()) => {}
-            Err(error) => tracing::debug!(target = %address, %error, "an address is not probed"),
+            Err(error) => {
+                tracing::debug!(target = %address, error = chain(&error), "an address is not probed");
+            }
         }
     }
     if permitted.is_empty() { Err(Outcome::NotAsked) } else { Ok(permitted) }

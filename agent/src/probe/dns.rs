@@ -16,6 +16,7 @@ use super::{
     BuildError, Cell, Changes, Outcome, Probe, ProbeError, Round, dial::exchange_outcome, env::Env,
 };
 use crate::{
+    logs::chain,
     plan::{Group, Metric},
     platform,
 };
@@ -63,7 +64,7 @@ impl DnsProbe {
             Question::new(name, record_type).ok_or_else(|| BuildError::Name(name.to_owned()))?;
         for resolver in resolvers.iter().flatten() {
             if let Err(error) = env.allow.permits(resolver.ip()) {
-                tracing::warn!(target = %resolver, %error, "a target is not probed");
+                tracing::warn!(target = %resolver, error = chain(&error), "a target is not probed");
             }
         }
         Ok(Self {
@@ -84,7 +85,7 @@ impl DnsProbe {
                 Ok(Some(address)) => SocketAddr::new(address, DNS_PORT),
                 Ok(None) => return Outcome::NotAsked.into(),
                 Err(error) => {
-                    tracing::debug!(%error, "cannot read the system's resolvers");
+                    tracing::debug!(error = chain(&error), "cannot read the system's resolvers");
                     return Outcome::NotAsked.into();
                 }
             },
@@ -100,7 +101,7 @@ impl DnsProbe {
     async fn exchange(&self, server: SocketAddr) -> Result<Found, Outcome> {
         let id = rand::random();
         let query = self.question.encode(id).map_err(|error| {
-            tracing::debug!(%error, "cannot encode a question");
+            tracing::debug!(error = chain(&error), "cannot encode a question");
             Outcome::NotAsked
         })?;
         let started = Instant::now();

@@ -27,6 +27,7 @@ use super::{
     dial::{self, Endpoint, Host},
     env::Env,
 };
+use crate::logs::chain;
 use crate::plan::{Group, Metric};
 
 /// Largest head of an answer, in bytes.
@@ -149,7 +150,7 @@ impl Target {
                 let handshake = Instant::now();
                 let stream = tls.connector.connect(tls.name.clone(), stream).await;
                 let stream = stream.map_err(|error| {
-                    tracing::debug!(target = ?self.authority, ?error, "TLS failed");
+                    tracing::debug!(target = ?self.authority, error = chain(&error), "TLS failed");
                     Outcome::Tls
                 })?;
                 found.tls = Some(super::micros(handshake.elapsed()));
@@ -196,7 +197,7 @@ impl Target {
         if let Host::Address(address) = host
             && let Err(error) = env.allow.permits(address)
         {
-            tracing::warn!(target = ?authority, %error, "a target is not probed");
+            tracing::warn!(target = ?authority, error = chain(&error), "a target is not probed");
         }
         if !env.allow.permits_http_port(port) {
             tracing::warn!(target = ?authority, "a target is not probed: no port of a web server");
@@ -248,7 +249,7 @@ where
     // The connection does the input and output of the exchange, and its errors reach the exchange.
     let drive = async {
         if let Err(error) = connection.await {
-            tracing::trace!(%error, "an HTTP connection failed");
+            tracing::trace!(error = chain(&error), "an HTTP connection failed");
         }
         std::future::pending().await
     };

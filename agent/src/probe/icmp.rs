@@ -32,6 +32,7 @@ use super::{
     BuildError, Changes, Outcome, Probe, ProbeError, Round, dial::exchange_outcome, env::Env,
 };
 use crate::{
+    logs::chain,
     plan::{Group, Metric, Zoned},
     platform,
 };
@@ -129,7 +130,7 @@ impl Pinger {
             match Client::new(&config) {
                 Ok(client) => socket.client = Some(client),
                 Err(error) if !socket.refused => {
-                    tracing::warn!(family = ?kind, %error, "cannot open an echo socket");
+                    tracing::warn!(family = ?kind, error = chain(&error), "cannot open an echo socket");
                     socket.refused = true;
                 }
                 Err(_known) => {}
@@ -252,7 +253,7 @@ impl IcmpProbe {
         }
         for target in targets {
             if let Err(error) = env.allow.permits_echo(target) {
-                tracing::warn!(%target, %error, "a target is not probed");
+                tracing::warn!(%target, error = chain(&error), "a target is not probed");
             }
         }
         Ok(Self {

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use surge_ping::{Client, ICMP, IcmpPacket, PingIdentifier, PingSequence, SurgeError};
 
 use crate::{
+    logs::chain,
     plan::Zoned,
     platform::{self, network_errors as errors},
 };
@@ -75,7 +76,7 @@ async fn hops_by_any(target: IpAddr) -> Vec<String> {
     for method in [Method::RawEcho, Method::Udp] {
         match hops(target, method).await {
             Ok(hops) => return hops,
-            Err(error) => tracing::debug!(?method, %error, "cannot look for hops"),
+            Err(error) => tracing::debug!(?method, error = chain(&error), "cannot look for hops"),
         }
     }
     Vec::new()

@@ -5,7 +5,6 @@ mod round;
 use std::{
     any::Any,
     collections::{HashMap, HashSet, VecDeque},
-    error::Error,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -25,6 +24,7 @@ use self::round::{Failure, place, round};
 use super::{Budget, Missed, Stretch, Tick, Timetable, line::Line, ns, slots::Slots};
 use crate::{
     clock::Clock,
+    logs::chain,
     metrics::{Cause, Metrics},
     plan::{Group, Plan},
     platform::alarm::Alarm,
@@ -165,7 +165,7 @@ impl Shared {
                 Err(SpoolError::Full | SpoolError::Stopped) => return,
                 Err(error @ SpoolError::Refused(_)) => {
                     self.metrics.events_dropped.inc();
-                    let error = &error as &dyn Error;
+                    let error = chain(&error);
                     tracing::error!(error, "an event is dropped");
                 }
             }
@@ -412,21 +412,11 @@ async fn measure(shared: Arc<Shared>, group: Arc<Group>, mut probe: Box<dyn Prob
         match (shared.build)(&group) {
             Ok(fresh) => probe = fresh,
             Err(error) => {
-                let error = &error as &dyn Error;
+                let error = chain(&error);
                 tracing::error!(group = group.id, error, "the probe is not built anew");
             }
         }
     }
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    text
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

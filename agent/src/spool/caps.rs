@@ -12,7 +12,7 @@ use super::{
     store::no_disk,
     vfs::Space,
 };
-use crate::planted;
+use crate::{logs::chain, planted};
 
 impl Spool {
     /// Takes what the collector says at the start of a session, which may be less than it said
@@ -74,7 +74,7 @@ impl Spool {
         let index = lane.id as usize;
         self.witness_ack(index, epoch);
         if let Err(error) = self.free_acked(index) {
-            tracing::warn!(%error, "cannot free acknowledged segments");
+            tracing::warn!(error = chain(&error), "cannot free acknowledged segments");
         }
         AckOutcome::Applied
     }
@@ -194,7 +194,10 @@ impl Spool {
                 Ok(()) => return true,
                 // A mark takes some bytes, which a disk that is full to the last one has not.
                 Err(error) => {
-                    tracing::warn!(%error, "cannot free an acknowledged segment, evicting another");
+                    tracing::warn!(
+                        error = chain(&error),
+                        "cannot free an acknowledged segment, evicting another"
+                    );
                 }
             }
         }
@@ -203,7 +206,7 @@ impl Spool {
         let Some(lane) = oldest else { return false };
         let done = self.evict_oldest(lane);
         if let Err(error) = &done {
-            tracing::warn!(%error, "cannot make room in the spool");
+            tracing::warn!(error = chain(&error), "cannot make room in the spool");
         }
         done.is_ok()
     }

@@ -7,6 +7,7 @@ use super::{
     store::no_disk,
     vfs::read_range,
 };
+use crate::logs::chain;
 
 /// Bytes read at a time.
 const CHUNK: usize = 128 << 10;
@@ -54,7 +55,7 @@ impl Spool {
             // collector then has for numbers given twice.
             mark.unproven_from = 0;
             if let Err(error) = self.store_marks() {
-                tracing::warn!(%error, "cannot note that records were handed out");
+                tracing::warn!(error = chain(&error), "cannot note that records were handed out");
             }
         }
         batch
@@ -131,7 +132,7 @@ impl Spool {
                         // The disk answers differently each time: take what one look gives.
                         self.lanes[index].segments[at].damaged = true;
                     } else if let Err(error) = self.repair(index, at) {
-                        tracing::warn!(segment = %name, %error, "cannot read a segment");
+                        tracing::warn!(segment = %name, error = chain(&error), "cannot read a segment");
                         return batch;
                     }
                 }
@@ -165,7 +166,8 @@ impl Spool {
                     Ok(found) => opened = found,
                     Err(error) if is_gone(&error) => return Walk::Damaged,
                     Err(error) => {
-                        tracing::warn!(segment = name, %error, "cannot open a segment");
+                        let error = chain(&error);
+                        tracing::warn!(segment = name, error, "cannot open a segment");
                         return Walk::Full;
                     }
                 }

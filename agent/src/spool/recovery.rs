@@ -23,6 +23,7 @@ use super::{
     store::random,
     vfs::{Vfs, read_range, read_what_is_readable},
 };
+use crate::logs::chain;
 
 /// Bytes of every file looked at: the header and a note behind it.
 const PEEK: usize = HEADER_LEN + 2 * MIN_RECORD_LEN;
@@ -109,7 +110,7 @@ pub(super) fn recover(spool: &mut Spool, disk: Box<dyn Vfs>) -> io::Result<Recov
     if let Some(former) = former
         && let Err(error) = former::discard(spool, &former)
     {
-        tracing::warn!(%error, "cannot remove the records of a former identity");
+        tracing::warn!(error = chain(&error), "cannot remove the records of a former identity");
     }
     Ok(recovery)
 }

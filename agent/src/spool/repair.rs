@@ -10,7 +10,7 @@ use super::{
     store::no_disk,
     vfs::{Vfs, VfsFile, read_what_is_readable},
 };
-use crate::platform;
+use crate::{logs::chain, platform};
 
 /// Prefix of files that hold damaged bytes.
 const ASIDE: &str = "bad-";
@@ -72,7 +72,9 @@ impl Spool {
         }
         match self.rewrite(index, at, bytes, scan) {
             Ok(()) => tracing::warn!(segment = %name, "cut damage out of a segment"),
-            Err(error) => tracing::warn!(segment = %name, %error, "cannot repair a segment"),
+            Err(error) => {
+                tracing::warn!(segment = %name, error = chain(&error), "cannot repair a segment");
+            }
         }
     }
 
@@ -225,6 +227,6 @@ fn set_aside(disk: &dyn Vfs, name: &str, bytes: &[u8], scan: &Scan, wall_ns: i64
         Ok(())
     };
     if let Err(error) = kept() {
-        tracing::warn!(segment = name, %error, "cannot keep damaged bytes aside");
+        tracing::warn!(segment = name, error = chain(&error), "cannot keep damaged bytes aside");
     }
 }

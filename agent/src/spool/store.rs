@@ -25,7 +25,7 @@ use super::{
     recovery,
     vfs::{LockError, RealVfs, Vfs},
 };
-use crate::{clock::Clock, planted};
+use crate::{clock::Clock, logs::chain, planted};
 
 /// Payloads below this are stored as they are.
 const MIN_ZSTD_LEN: usize = 128;
@@ -110,7 +110,7 @@ impl Spool {
             Ok(disk) => Some(disk),
             Err(LockError::Held) => return Err(OpenError::Locked { dir: config.dir }),
             Err(LockError::Unusable(error)) => {
-                tracing::error!(error = %error, "cannot use the spool's directory");
+                tracing::error!(error = chain(&error), "cannot use the spool's directory");
                 None
             }
         };
@@ -120,11 +120,15 @@ impl Spool {
                 .create(true)
                 .append(true)
                 .open(path)
-                .inspect_err(|error| tracing::error!(%error, "cannot open the ledger"))
+                .inspect_err(|error| {
+                    tracing::error!(error = chain(&error), "cannot open the ledger");
+                })
                 .ok()
         });
         let zip = zstd::bulk::Compressor::new(ZSTD_LEVEL)
-            .inspect_err(|error| tracing::warn!(%error, "records are stored uncompressed"))
+            .inspect_err(|error| {
+                tracing::warn!(error = chain(&error), "records are stored uncompressed");
+            })
             .ok();
         let mut spool = Self {
             config,
@@ -170,7 +174,7 @@ impl Spool {
         self.append_own(&events::stopped(reason, now));
         let done = self.commit();
         if let Err(error) = self.store_marks() {
-            tracing::warn!(%error, "cannot write loss.ctr");
+            tracing::warn!(error = chain(&error), "cannot write loss.ctr");
         }
         done
     }
@@ -213,7 +217,7 @@ impl Spool {
     /// Appends an event of the spool's own making, which is always small and well-formed.
     pub(super) fn append_own(&mut self, record: &NewRecord) {
         if let Err(error) = self.append(record) {
-            tracing::error!(%error, "cannot append an event");
+            tracing::error!(error = chain(&error), "cannot append an event");
         }
     }
 

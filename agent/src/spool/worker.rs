@@ -24,7 +24,7 @@ use super::{
     AckOutcome, AppendError, Batch, NewRecord, OpenError, Range, ReadRequest, Recovery, Spool,
     SpoolConfig, SpoolStatus, store,
 };
-use crate::{clock::Clock, planted};
+use crate::{clock::Clock, logs::chain, planted};
 
 /// Payload bytes that may wait for the thread.
 pub const QUEUE_BYTES: usize = 8 << 20;
@@ -395,7 +395,7 @@ impl Worker {
         // `try_append` has asked already.
         if let Err(error) = self.spool.append(record) {
             self.spool.counters.refused_records += 1;
-            tracing::error!(%error, "a record is not kept");
+            tracing::error!(error = chain(&error), "a record is not kept");
         }
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
         if self.spool.pending_bytes() >= COMMIT_BYTES && !self.spool.is_degraded() {

@@ -2,7 +2,7 @@
 
 mod opening;
 
-use std::{collections::VecDeque, error::Error, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use proto::{
     records::Encoder,
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     clock::{ServerClock, StepWatch},
+    logs::chain,
     platform,
     spool::{ReadRequest, SpoolStatus, worker::SpoolError},
     wire,
@@ -113,7 +114,7 @@ pub(super) async fn run(
         Ok(mut session) => {
             accepted = true;
             if is_next && let Err(error) = uplink.keyring.promote() {
-                tracing::error!(error = &error as &dyn Error, "the renewed identity stays aside");
+                tracing::error!(error = chain(&error), "the renewed identity stays aside");
             }
             session.go(stop).await
         }
@@ -137,7 +138,7 @@ pub(super) async fn run(
             if matches!(error, SessionError::Protocol(_) | SessionError::Resume(_)) {
                 uplink.metrics.protocol_errors.inc();
             }
-            tracing::warn!(error = &error as &dyn Error, "the session with the collector ended");
+            tracing::warn!(error = chain(&error), "the session with the collector ended");
             if refused { Ended::Refused } else { Ended::Failed(started.elapsed()) }
         }
     };

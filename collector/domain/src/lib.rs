@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod alert;
+pub mod chain;
 pub mod contractor;
 pub mod health;
 pub mod id;

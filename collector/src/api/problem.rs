@@ -1,6 +1,7 @@
 //! Errors as the asker sees them (RFC 9457), in one table. Internal text goes to the log.
 
 use axum::response::{IntoResponse, Response};
+use domain::chain::chain;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use store::StoreError;
@@ -232,14 +233,6 @@ impl Problem {
             | Self::Busy => None,
         }
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 impl From<QueryError> for Problem {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
+use domain::chain::chain;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -63,10 +64,7 @@ pub(super) async fn serve(
                 });
             }
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a connection could not be accepted"
-                );
+                tracing::warn!(error = chain(&error), "a connection could not be accepted");
                 sleep(ACCEPT_REST).await;
             }
         }
@@ -94,6 +92,6 @@ async fn connection(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended badly");
+        tracing::debug!(error = chain(&error), "a connection ended badly");
     }
 }

@@ -1,6 +1,7 @@
 //! What the collector tells of itself without a token: that it runs, and its figures.
 
 use axum::{Router, response::IntoResponse as _, routing::get};
+use domain::chain::chain;
 use http::{StatusCode, header};
 
 use crate::context::Context;
@@ -20,10 +21,7 @@ pub(super) fn metrics(context: &Context) -> Router {
         match metrics.encode() {
             Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the figures could not be written"
-                );
+                tracing::error!(error = chain(&error), "the figures could not be written");
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()
             }
         }

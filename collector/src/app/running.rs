@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, future::Future};
 
+use domain::chain::chain;
 use tokio::task::{Id, JoinSet};
 
 /// Tasks of one kind.
@@ -27,7 +28,7 @@ impl Running {
             Some(Ok((id, ()))) => id,
             Some(Err(error)) => {
                 let id = error.id();
-                tracing::error!(error = &error as &dyn std::error::Error, "a part broke off");
+                tracing::error!(error = chain(&error), "a part broke off");
                 id
             }
             None => std::future::pending().await,

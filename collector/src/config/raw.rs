@@ -19,7 +19,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Agents, Alerts, Config, MAX_REFERENCES, MAX_THRESHOLDS, References, Retention, Smtp, SmtpTls,
+    Agents, Alerts, Config, LogFormat, MAX_REFERENCES, MAX_THRESHOLDS, References, Retention, Smtp,
+    SmtpTls,
     fault::Fault,
     recover::{self, Recovered},
     secrets::Secrets,
@@ -42,6 +43,7 @@ struct RawConfig {
     alerts: RawAlerts,
     references: RawReferences,
     retention: RawRetention,
+    log_format: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -249,6 +251,18 @@ fn build(raw: &RawConfig, checker: &mut Checker) -> Config {
         alerts: alerts(&raw.alerts, checker),
         references: references(&raw.references, checker),
         retention: retention(&raw.retention, checker),
+        log_format: log_format(raw.log_format.as_ref(), checker),
+    }
+}
+
+fn log_format(raw: Option<&Spanned<String>>, checker: &mut Checker) -> LogFormat {
+    match raw.map(|format| (format, format.get_ref().as_str())) {
+        None | Some((_, "text")) => LogFormat::Text,
+        Some((_, "json")) => LogFormat::Json,
+        Some((at, _)) => {
+            checker.fault(at, "expected \"text\" or \"json\"");
+            LogFormat::Text
+        }
     }
 }
 

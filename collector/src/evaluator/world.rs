@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use domain::chain::chain;
 use domain::{
     agent::AgentStatus,
     alert::{
@@ -126,7 +127,7 @@ impl World {
         self.stale = false;
         if let Err(error) = self.read(context).await {
             self.stale = true;
-            tracing::error!(error = &error as &dyn std::error::Error, "cannot read what to watch");
+            tracing::error!(error = chain(&error), "cannot read what to watch");
         }
     }
 
@@ -251,7 +252,7 @@ impl World {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    let error = &error as &dyn std::error::Error;
+                    let error = chain(&error);
                     tracing::error!(error, group = item.group.0, "cannot read a layout");
                     return;
                 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use domain::chain::chain;
 use tokio::sync::watch;
 
 use super::Turns;
@@ -20,10 +21,9 @@ pub async fn renew_certificate(
         match identity.renew_if_due(clock.now()) {
             Ok(true) => tracing::info!("the server's certificate was renewed"),
             Ok(false) => {}
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the server's certificate was not renewed"
-            ),
+            Err(error) => {
+                tracing::error!(error = chain(&error), "the server's certificate was not renewed");
+            }
         }
     }
 }

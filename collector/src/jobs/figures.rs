@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
+use domain::chain::chain;
 use store::{FileCheck, StoreFigures};
 use tokio::sync::watch;
 
@@ -32,10 +33,9 @@ pub async fn read_figures(context: Context, stop: watch::Receiver<bool>) {
     while turns.next().await {
         match context.store.figures().await {
             Ok(figures) => show(&context.metrics, &figures),
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the store's figures could not be read"
-            ),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the store's figures could not be read");
+            }
         }
     }
 }

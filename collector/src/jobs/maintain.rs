@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::chain::chain;
 use store::MaintenanceReport;
 use tokio::{
     sync::watch,
@@ -39,10 +40,7 @@ pub async fn maintain(context: Context, mut stop: watch::Receiver<bool>) {
             }
             Err(error) => {
                 context.metrics.upkeep_failures.inc();
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a step of upkeep failed"
-                );
+                tracing::error!(error = chain(&error), "a step of upkeep failed");
                 FAILED
             }
         };

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use domain::chain::chain;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -26,10 +27,9 @@ pub async fn note_presence(context: Context, stop: watch::Receiver<bool>) {
         }
         match context.store.touch_agents(heard).await {
             Ok(()) => noted = newest.unwrap_or(noted),
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "life signs of agents could not be noted"
-            ),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "life signs of agents could not be noted");
+            }
         }
     }
 }

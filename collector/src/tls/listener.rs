@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use domain::chain::chain;
 use domain::id::AgentId;
 use rustls::ServerConfig;
 use tokio::{
@@ -237,10 +238,7 @@ impl Door {
             let (socket, address) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "a connection could not be accepted"
-                    );
+                    tracing::warn!(error = chain(&error), "a connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -281,7 +279,7 @@ impl Door {
     ) {
         // A small acknowledgement must not wait for the next one.
         if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(error = &error as &dyn std::error::Error, "no TCP_NODELAY");
+            tracing::debug!(error = chain(&error), "no TCP_NODELAY");
         }
         let io = match timeout(self.limits.handshake, self.acceptor.accept(socket)).await {
             Err(_) => return self.refuse("deadline"),
@@ -292,7 +290,7 @@ impl Door {
             Ok(Err(error)) => {
                 tracing::debug!(
                     peer = %address.ip(),
-                    error = &error as &dyn std::error::Error,
+                    error = chain(&error),
                     "a handshake failed"
                 );
                 return self.refuse("tls");

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::logs::chain;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -55,7 +56,10 @@ impl Trust {
         let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
         built
             .inspect_err(|error| {
-                tracing::warn!(%error, "no certificate authority: every certificate is refused");
+                tracing::warn!(
+                    error = chain(&error),
+                    "no certificate authority: every certificate is refused"
+                );
             })
             .ok()
     }

@@ -15,7 +15,7 @@ use super::{
     },
     Spool, no_disk,
 };
-use crate::planted;
+use crate::{logs::chain, planted};
 
 /// Commits remembered to tell live from backlog: one a second while they are live, and urgent ones.
 const MAX_RECENT: usize = 256;
@@ -72,7 +72,7 @@ impl Spool {
             self.seal(index);
             let full =
                 matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-            tracing::warn!(lane = index, %error, "cannot write to the spool");
+            tracing::warn!(lane = index, error = chain(&error), "cannot write to the spool");
             if full && !evicted {
                 evicted = true;
                 if self.evict_one() {
@@ -99,7 +99,10 @@ impl Spool {
             if let Some(disk) = &self.disk
                 && let Err(error) = disk.remove(&name)
             {
-                tracing::warn!(%error, "cannot remove a segment that was never durable");
+                tracing::warn!(
+                    error = chain(&error),
+                    "cannot remove a segment that was never durable"
+                );
             }
         }
     }
@@ -214,7 +217,7 @@ impl Spool {
         if let Some(ledger) = self.ledger.as_mut()
             && let Err(error) = ledger.write_all(lines.as_bytes())
         {
-            tracing::error!(%error, "cannot write the ledger");
+            tracing::error!(error = chain(&error), "cannot write the ledger");
         }
     }
 
@@ -254,7 +257,7 @@ impl Spool {
     /// From now on memory is all there is, until the next attempt.
     pub(in crate::spool) fn degrade(&mut self, error: &io::Error) {
         if self.degraded_until_ns.is_none() {
-            tracing::error!(%error, "the spool keeps records in memory only");
+            tracing::error!(error = chain(&error), "the spool keeps records in memory only");
         }
         let wait = u64::try_from(RETRY_AFTER.as_nanos()).unwrap_or(u64::MAX);
         self.degraded_until_ns = Some(self.clock.boot_ns().saturating_add(wait));

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
+use domain::chain::chain;
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use proto::{LANE_EVENTS, limits::MAX_BODY_BYTES, v1};
 use store::{Commit, CommittedRecord, Disposition, LaneKey, StoreError};
@@ -140,7 +141,7 @@ impl Session {
         tracing::warn!(
             site = self.site.0,
             agent = %self.identity.agent,
-            error = error as &dyn std::error::Error,
+            error = chain(error),
             "a batch could not be read"
         );
         Away::violation("records")
@@ -150,7 +151,7 @@ impl Session {
     /// is acknowledged does not come again.
     pub(super) async fn committed(&mut self, done: Result<Done, JoinError>) -> Result<(), Away> {
         let Done { commit, fresh, events, newest_ms } = done.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "a commit broke off");
+            tracing::error!(error = chain(&error), "a commit broke off");
             Away::STORE
         })?;
         let Commit { records, progress } = commit.map_err(|error| self.failed(&error))?;

@@ -3,6 +3,7 @@
 //! Applied once their records are durable and before these are acknowledged; applying one again
 //! changes nothing. A gap is declared by the commit itself.
 
+use domain::chain::chain;
 use domain::id::GroupId;
 use jiff::Timestamp;
 use prost::Message as _;
@@ -111,7 +112,7 @@ impl Session {
                 tracing::warn!(
                     site = self.site.0,
                     agent = %self.identity.agent,
-                    error = &error as &dyn std::error::Error,
+                    error = chain(&error),
                     "the plan of a site was not changed"
                 );
                 Ok(())

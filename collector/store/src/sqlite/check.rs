@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use domain::chain::chain;
 use rusqlite::{Connection, ErrorCode};
 
 use super::{PAGE_BYTES, readers, writer::Counters};
@@ -146,10 +147,7 @@ fn run(path: &Path, soundness: &Arc<Soundness>, counters: &Arc<Counters>) {
             }
             Ok(Try::Stopped) => return,
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the check of the database failed"
-                );
+                tracing::error!(error = chain(&error), "the check of the database failed");
                 break;
             }
         }

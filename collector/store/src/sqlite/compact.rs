@@ -13,6 +13,7 @@ pub(crate) mod keep;
 pub(crate) mod make;
 pub(crate) mod rolls;
 
+use domain::chain::chain;
 use domain::id::{GroupId, SiteId};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -72,8 +73,13 @@ pub(super) async fn maintain(store: &SqliteStore, now_ms: i64) -> Result<Mainten
         let made = match made {
             Err(error @ StoreError::Damaged { .. }) => {
                 // One damaged block must not keep all others from being made.
-                tracing::error!(site = job.key.site.0, group = job.key.grp.0, day = job.day, %error,
-                    "cannot compact samples");
+                tracing::error!(
+                    site = job.key.site.0,
+                    group = job.key.grp.0,
+                    day = job.day,
+                    error = chain(&error),
+                    "cannot compact samples"
+                );
                 report.damaged += 1;
                 continue;
             }

@@ -8,6 +8,7 @@ use std::{
 
 use super::open::unusable;
 use crate::{Result, StoreError};
+use domain::chain::chain;
 
 /// Keeps other processes out, and remembers over a crash that the last use did not end cleanly:
 /// the lock file holds a word while the database is in use and is empty otherwise.
@@ -58,7 +59,7 @@ impl Lock {
         if self.ended
             && let Err(error) = self.end_cleanly()
         {
-            tracing::warn!(%error, "cannot reset the database's lock file");
+            tracing::warn!(error = chain(&error), "cannot reset the database's lock file");
         }
     }
 }

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use domain::chain::chain;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, wal::CheckpointMode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -338,7 +339,7 @@ impl Writer {
             Ok(())
         };
         if let Err(error) = self.conn.wal_hook(Some(hook)) {
-            tracing::error!(%error, "cannot watch the write-ahead log");
+            tracing::error!(error = chain(&error), "cannot watch the write-ahead log");
         }
     }
 
@@ -380,7 +381,7 @@ impl Writer {
             }
             Err(error) => {
                 let error = failed("checkpoint the write-ahead log")(error);
-                tracing::warn!(%error, "cannot checkpoint");
+                tracing::warn!(error = chain(&error), "cannot checkpoint");
                 self.note_damage(Some(&error));
             }
         }
@@ -389,7 +390,7 @@ impl Writer {
     fn end(mut self, lock: Lock) {
         self.checkpoint(CheckpointMode::TRUNCATE);
         if let Err((_conn, error)) = self.conn.close() {
-            tracing::warn!(%error, "cannot close the database cleanly");
+            tracing::warn!(error = chain(&error), "cannot close the database cleanly");
             return;
         }
         let log = files::length(&files::beside(&self.path, "-wal"));
@@ -402,7 +403,10 @@ impl Writer {
             return;
         }
         if let Err(error) = lock.end_cleanly() {
-            tracing::warn!(%error, "cannot note that the database was closed cleanly");
+            tracing::warn!(
+                error = chain(&error),
+                "cannot note that the database was closed cleanly"
+            );
         }
     }
 }

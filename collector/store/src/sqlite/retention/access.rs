@@ -5,6 +5,7 @@
 //! samples, which the growth of a counter across midnight needs, and nothing is deleted until they
 //! are committed. A day that is compacted later than that brings its own (`Maker`).
 
+use domain::chain::chain;
 use domain::id::{GroupId, SiteId};
 use rusqlite::{Connection, params};
 
@@ -84,8 +85,13 @@ pub(super) async fn round(store: &SqliteStore, last: i64) -> Result<Done> {
         due.parts = match parts {
             Err(error @ StoreError::Damaged { .. }) => {
                 // Its samples must go all the same.
-                tracing::error!(site = key.site.0, group = key.grp.0, day, %error,
-                    "access ports have no five-minute figures");
+                tracing::error!(
+                    site = key.site.0,
+                    group = key.grp.0,
+                    day,
+                    error = chain(&error),
+                    "access ports have no five-minute figures"
+                );
                 done.damaged += 1;
                 Vec::new()
             }
