@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sysinfo::{Components, DiskRefreshKind, Disks, MemoryRefreshKind, System};
+use sysinfo::{Component, Components, DiskRefreshKind, Disks, MemoryRefreshKind, System};
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::{BuildError, Cell, Probe, ProbeError, Round, env::Env};
 use crate::{
+    logs::chain,
     plan::{Column, Group, Metric},
     platform::{self, InterfaceOctets},
 };
@@ -83,7 +84,7 @@ impl HostProbe {
                 Some(cells)
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "cannot observe this machine");
+                tracing::warn!(error = chain(&error), "cannot observe this machine");
                 None
             }
             Err(_elapsed) => {
@@ -151,12 +152,19 @@ impl Observer {
         } else {
             Vec::new()
         };
-        let cells = columns.iter().map(|column| self.cell(column, &interfaces)).collect();
+        let sensors = self.components.as_ref().map(|components| sensors(components.iter()));
+        let sensors = sensors.unwrap_or_default();
+        let cells = columns.iter().map(|column| self.cell(column, &interfaces, &sensors)).collect();
         self.has_cpu = true;
         cells
     }
 
-    fn cell(&self, column: &Column, interfaces: &[InterfaceOctets]) -> Cell {
+    fn cell(
+        &self,
+        column: &Column,
+        interfaces: &[InterfaceOctets],
+        sensors: &[(String, &Component)],
+    ) -> Cell {
         let system = &self.system;
         // A machine without memory does not run this: the kernel did not tell.
         let total = Some(system.total_memory()).filter(|total| *total > 0);
@@ -181,8 +189,7 @@ impl Observer {
             Metric::HostIfInOctets => whole(interface()?.received),
             Metric::HostIfOutOctets => whole(interface()?.sent),
             Metric::Temperature => {
-                let components = self.components.as_ref()?;
-                let sensor = components.iter().find(|sensor| sensor.label() == column.label)?;
+                let (_, sensor) = sensors.iter().find(|(label, _)| *label == column.label)?;
                 scaled(sensor.temperature()?, 10.0)
             }
             Metric::Uptime => whole(System::uptime().ok()?),
@@ -235,15 +242,35 @@ pub fn inventory() -> Result<proto::v1::HostInventory, sysinfo::Error> {
         .filter(|name| !platform::is_internal_interface(name))
         .collect();
     interfaces.truncate(MAX_INVENTORY);
-    let mut sensors: Vec<String> = Vec::new();
-    for sensor in &Components::new_with_refreshed_list()? {
-        let label = sensor.label();
-        let is_new = !sensors.iter().any(|known| known == label);
-        if sensor.temperature().is_some() && is_new && sensors.len() < MAX_INVENTORY {
-            sensors.push(label.to_owned());
-        }
-    }
+    let components = Components::new_with_refreshed_list()?;
+    let sensors = sensors(components.iter()).into_iter();
+    let sensors = sensors.filter(|(_, sensor)| sensor.temperature().is_some());
+    let sensors = sensors.map(|(label, _)| label).take(MAX_INVENTORY).collect();
     Ok(proto::v1::HostInventory { disks: real_disks(&mounted), interfaces, sensors })
+}
+
+/// Sensors under labels of their own.
+fn sensors<'a>(components: impl Iterator<Item = &'a Component>) -> Vec<(String, &'a Component)> {
+    let labelled = components.map(|sensor| (sensor.label(), sensor.id().unwrap_or(""), sensor));
+    numbered(labelled.collect())
+}
+
+/// Labels that are all different: of two processors or disks of one make, the second is `label #2`, in
+/// the order of the kernel's ids, which stay while the hardware does. Given are labels, ids, and what
+/// they stand for.
+fn numbered<T>(mut labelled: Vec<(&str, &str, T)>) -> Vec<(String, T)> {
+    // Ids end in numbers: of two, the longer is the larger.
+    labelled.sort_by_key(|(label, id, _)| (*label, id.len(), *id));
+    let mut last: Option<(&str, usize)> = None;
+    let mut named = Vec::with_capacity(labelled.len());
+    for (label, _, what) in labelled {
+        let number =
+            last.filter(|(before, _)| *before == label).map_or(1, |(_, number)| number + 1);
+        last = Some((label, number));
+        let own = if number == 1 { label.to_owned() } else { format!("{label} #{number}") };
+        named.push((own, what));
+    }
+    named
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -293,6 +320,23 @@ mod tests {
             mount_point,
         });
         assert_eq!(real_disks(&mounted), ["/", "/backup"]);
+    }
+
+    #[test]
+    fn sensors_of_one_label_are_numbered_in_the_order_of_their_ids() {
+        let found = [
+            ("nvme Composite", "hwmon10_1", 'c'),
+            ("coretemp Core 0", "hwmon2_2", 'd'),
+            ("nvme Composite", "hwmon3_1", 'b'),
+            ("acpitz", "", 'a'),
+            ("nvme Composite", "hwmon2_1", 'e'),
+        ];
+        let labels = ["acpitz", "coretemp Core 0", "nvme Composite", "nvme Composite #2"];
+        let all = numbered(found.to_vec());
+        let told: Vec<_> = all.iter().map(|(label, what)| (label.as_str(), *what)).collect();
+        let expected =
+            labels.into_iter().chain(["nvme Composite #3"]).zip(['a', 'd', 'e', 'b', 'c']);
+        assert_eq!(told, expected.collect::<Vec<_>>());
     }
 
     #[test]
