@@ -4,12 +4,14 @@
 //! agents write the key of each record right after the sync that made it durable. Meanwhile
 //! processes are killed and lines cut, from a printed seed. In the end every durable record must be
 //! committed or declared lost, none twice, none before it was durable, and nothing that was never
-//! measured.
+//! measured; and where rounds are missing, an agent must have said so.
 
+mod holes;
 mod ledger;
 mod oracle;
 mod readings;
 
+pub use holes::{Hole, Rounds};
 pub use ledger::{Key, Ledger, Strays, mark_kill};
 pub use oracle::{Committed, Verdict, check_integrity, committed, judge, premature, unkept};
 pub use readings::{Filed, METRICS, Readings, Series};

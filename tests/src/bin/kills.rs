@@ -2,8 +2,8 @@
 //! [--seed S]`.
 //!
 //! Kills K times an agent and K times the collector, hurts lines F times, and tells what is lost
-//! without a declaration, stored twice, never measured, sent before it was durable, or acknowledged
-//! before it was committed. Ends with 1 unless all five are 0, with 2 when it could not be run.
+//! without a declaration, stored twice, never measured, sent before it was durable, acknowledged
+//! before it was committed, or missing without a gap. Ends with 1 unless all six are 0, with 2 when it could not be run.
 //!
 //! A campaign is only worth what it catches: `tests/campaign/planted` runs it on programs with a bug
 //! planted in them, and demands that it ends with 1.
@@ -100,13 +100,17 @@ fn print(report: &Report, started: Instant) {
     for key in verdict.unkept.iter().take(20) {
         println!("  BROKEN WORD lane {} epoch {:016x} seq {}", key.lane, key.epoch, key.seq);
     }
+    for hole in verdict.holes.iter().take(20) {
+        println!("  HOLE group {} from {} to {} ms", hole.group, hole.from_ms, hole.to_ms);
+    }
     println!(
         "undeclared lost {}, duplicates {}, phantoms {}, sent before durable {}, \
-         acknowledged before committed {}",
+         acknowledged before committed {}, rounds missing without a gap {}",
         verdict.lost.len(),
         verdict.duplicates,
         verdict.phantoms,
         verdict.premature.len(),
         verdict.unkept.len(),
+        verdict.holes.len(),
     );
 }

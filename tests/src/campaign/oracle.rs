@@ -12,6 +12,7 @@ use proto::v1::Metric;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
+    holes::{Hole, Rounds},
     ledger::{Key, Ledger},
     readings::{Filed, METRICS, Readings, Series},
 };
@@ -28,6 +29,7 @@ pub struct Committed {
     /// Lane, epoch, first and last number of each stretch that was declared lost.
     holes: Vec<(u8, u64, u64, u64)>,
     values: Vec<Filed>,
+    rounds: Rounds,
     /// Readings in series of another site than their agent's.
     misfiled: usize,
     samples: u64,
@@ -146,9 +148,9 @@ pub fn committed(database: &Path) -> Result<Committed> {
     let lanes = lanes(&read)?;
     let homes = homes(&read)?;
     let watched = watched_columns(&read)?;
-    let mut held = Committed::default();
+    let mut held = Committed { rounds: Rounds::read(&read)?, ..Committed::default() };
     let mut statement =
-        read.prepare("SELECT key, hash, grp, layout, items, payload, site FROM head")?;
+        read.prepare("SELECT key, hash, grp, layout, items, payload, site, t_ms FROM head")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (packed, hash): (i64, i64) = (row.get(0)?, row.get(1)?);
@@ -164,6 +166,9 @@ pub fn committed(database: &Path) -> Result<Committed> {
             continue;
         };
         let times = record.times_ms.len();
+        for time in &record.times_ms {
+            held.rounds.add(row.get(6)?, place.0, row.get::<_, i64>(7)? + time);
+        }
         let home = *homes.get(&(packed >> SEQ_BITS)).context("a lane of no agent")?;
         for (column, site, series) in columns {
             let cells = record.cells.get(column * times..(column + 1) * times);
@@ -263,6 +268,8 @@ pub struct Verdict {
     pub premature: Vec<Key>,
     /// Records that the collector acknowledged before they were committed.
     pub unkept: Vec<Key>,
+    /// Stretches without rounds that nobody declared.
+    pub holes: Vec<Hole>,
     /// Lines of ledgers that a kill cut.
     pub torn_lines: usize,
     /// Records that the collector refused.
@@ -272,7 +279,8 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// 0 lost, 0 twice, 0 never measured, 0 sent or acknowledged too early, and something to judge.
+    /// 0 lost, 0 twice, 0 never measured, 0 sent or acknowledged too early, 0 rounds missing without a
+    /// gap, and something to judge.
     /// Nor anything declared lost: no disk of a campaign is full or damaged.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -281,6 +289,7 @@ impl Verdict {
             && self.phantoms == 0
             && self.premature.is_empty()
             && self.unkept.is_empty()
+            && self.holes.is_empty()
             && self.declared == 0
             && self.rejected == 0
             && self.conflicts == 0
@@ -299,6 +308,7 @@ pub fn judge(spooled: &Ledger, held: &Committed, readings: &Readings) -> Verdict
         phantoms: held.unreadable + held.misfiled + spooled.rewritten,
         rejected: held.rejected,
         conflicts: held.conflicts,
+        holes: held.rounds.holes(),
         ..Verdict::default()
     };
     for (key, hash) in spooled.records() {
