@@ -54,13 +54,14 @@ impl Rounds {
         self.taken.entry((site, group)).or_default().push(at_ms);
     }
 
-    /// What nobody declared, a period more or less: between a group's first and last round no tick may
-    /// be missing but in a gap.
+    /// What nobody declared: between a group's first and last round no tick may be missing but in a gap.
+    /// After a start the first regular round may come one and a half periods after the very first.
     #[must_use]
     pub fn holes(&self) -> Vec<Hole> {
         let mut holes = Vec::new();
         for (&(site, group), taken) in &self.taken {
-            let reach = self.periods.get(&group).copied().unwrap_or(0) + LATE_MS;
+            let period = self.periods.get(&group).copied().unwrap_or(0);
+            let reach = period + period / 2 + LATE_MS;
             let of = |group| self.gaps.get(&(site, group)).into_iter().flatten();
             let mut gaps: Vec<Gap> = of(0).chain(of(group)).copied().collect();
             gaps.sort_unstable();
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_missing_tick_is_a_hole_unless_a_gap_declares_it() {
-        assert_eq!(holes(&[0, 5, 11, 16], &[]), 0);
+        assert_eq!(holes(&[0, 5, 11, 20], &[]), 0);
         assert_eq!(holes(&[0, 5, 15, 20], &[]), 1);
         assert_eq!(holes(&[20, 0, 15, 5], &[]), 1, "in whatever order they came");
         assert_eq!(holes(&[0, 5, 15, 20], &[(0, 6, 11)]), 0);
