@@ -181,10 +181,16 @@ async fn enrol(config: &Config, args: &EnrolArgs, language: Language) -> anyhow:
     let dir = &config.data_dir;
     let enrolled = enrol::enrol(dir, &args.collector, &token, seen, existing).await?;
     let site = &enrolled.site_name;
-    let next = "systemctl enable --now vigie-agent";
+    // One that runs goes on under its former identity until it is started again.
+    let (french, english, next) = match existing {
+        Existing::Keep => ("Démarrez-le", "Start it", "systemctl enable --now vigie-agent"),
+        Existing::Replace | Existing::ReplaceAndDiscard => {
+            ("Redémarrez-le", "Restart it", "systemctl restart vigie-agent")
+        }
+    };
     Ok(match language {
-        Language::French => format!("Agent inscrit pour « {site} ». Démarrez-le : {next}\n"),
-        Language::English => format!("Agent enrolled for \"{site}\". Start it: {next}\n"),
+        Language::French => format!("Agent inscrit pour « {site} ». {french} : {next}\n"),
+        Language::English => format!("Agent enrolled for \"{site}\". {english}: {next}\n"),
     })
 }
 

@@ -3,7 +3,6 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -28,8 +27,12 @@ pub fn find(name: &str) -> Result<PathBuf> {
     let Ok(built) = fs::metadata(&path).and_then(|file| file.modified()) else {
         bail!("{} is not built: {hint}", path.display());
     };
-    let (changed, source) = newest_source()?;
-    ensure!(changed <= built, "{} is older than {}: {hint}", path.display(), source.display());
+    for source in sources(&path.with_extension("d"))? {
+        // A source that is gone makes cargo build again, too.
+        let changed = fs::metadata(&source).and_then(|file| file.modified());
+        let older = changed.map_or(true, |changed| changed > built);
+        ensure!(!older, "{} is older than {}: {hint}", path.display(), source.display());
+    }
     Ok(path)
 }
 
@@ -40,36 +43,10 @@ pub fn workspace() -> PathBuf {
     tests.parent().unwrap_or(tests).to_owned()
 }
 
-fn newest_source() -> Result<(SystemTime, PathBuf)> {
-    let root = workspace();
-    let mut newest = (SystemTime::UNIX_EPOCH, root.clone());
-    let mut left: Vec<PathBuf> =
-        ["proto", "agent/src", "collector"].iter().map(|part| root.join(part)).collect();
-    while let Some(directory) = left.pop() {
-        let entries = fs::read_dir(&directory)
-            .with_context(|| format!("cannot list {}", directory.display()))?;
-        for entry in entries {
-            let entry = entry?;
-            let (path, kind) = (entry.path(), entry.file_type()?);
-            if kind.is_dir() {
-                // Tests and benches of a crate are no part of its programs.
-                if !["tests", "benches", "snapshots", "target"]
-                    .iter()
-                    .any(|name| path.ends_with(name))
-                {
-                    left.push(path);
-                }
-            } else if path
-                .extension()
-                .is_some_and(|kind| ["rs", "proto", "sql"].iter().any(|k| kind == *k))
-                && path.file_name().is_none_or(|name| name != "tests.rs")
-            {
-                let changed = entry.metadata()?.modified()?;
-                if changed > newest.0 {
-                    newest = (changed, path);
-                }
-            }
-        }
-    }
-    Ok(newest)
+/// What cargo says that a program was made of: `program: source source`, spaces in names escaped.
+fn sources(list: &Path) -> Result<Vec<PathBuf>> {
+    let text = fs::read_to_string(list).with_context(|| format!("no {}", list.display()))?;
+    let (_, named) = text.split_once(": ").context("a list without a program")?;
+    let named = named.trim_end().replace("\\ ", "\0");
+    Ok(named.split(' ').map(|name| PathBuf::from(name.replace('\0', " "))).collect())
 }

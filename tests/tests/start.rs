@@ -56,7 +56,9 @@ impl Machine {
     fn shell(&self, line: &str) -> Command {
         let mut command = Command::new("nsenter");
         let target = self.collector.pid().to_string();
-        command.args(["--target", &target, "--mount", "--net", "--uts", "sh", "-c", line]);
+        // Where this system is itself below a root of its own, so is the machine.
+        let spaces = ["--mount", "--net", "--uts", "--root"];
+        command.args(["--target", &target]).args(spaces).args(["sh", "-c", line]);
         command.env("PATH", &self.path).env("LC_ALL", "C.UTF-8");
         command
     }
