@@ -19,6 +19,9 @@ const MIN_SQLITE: i32 = 3_051_003;
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"Vgie");
 /// Page cache of the writer, KiB: the leaves that 500 sites are appending to.
 const WRITER_CACHE_KIB: i64 = 24 << 10;
+/// How long a start waits for others that use the file: one who reads it right after an unclean stop
+/// holds it alone while SQLite recovers the log.
+pub(super) const OTHERS: Duration = Duration::from_secs(5);
 
 /// Migrations, oldest first; the file's `user_version` counts those it has had. Append only.
 const MIGRATIONS: &[&str] = &[
@@ -92,7 +95,7 @@ fn prepare(path: &Path) -> Result<Connection> {
     let keep_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     conn.set_db_config(keep_log, true).map_err(fail)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(fail)?;
-    conn.busy_timeout(Duration::ZERO).map_err(fail)?;
+    conn.busy_timeout(OTHERS).map_err(fail)?;
     conn.pragma_update(None, "cell_size_check", true).map_err(fail)?;
     conn.pragma_update(None, "trusted_schema", false).map_err(fail)?;
     conn.pragma_update(None, "mmap_size", 0).map_err(fail)?;
@@ -122,6 +125,8 @@ fn prepare(path: &Path) -> Result<Connection> {
     }
     check_schema(&conn, path)?;
     conn.set_db_config(keep_log, false).map_err(fail)?;
+    // From here on there is no other writer, and a checkpoint that finds a reader comes later.
+    conn.busy_timeout(Duration::ZERO).map_err(fail)?;
     Ok(conn)
 }
 

@@ -419,3 +419,17 @@ async fn a_long_log_is_copied_into_the_file_while_writing_goes_on() {
     assert!(files::length(&path).unwrap() > 60 << 20);
     assert_eq!(count(&store).await, 20);
 }
+
+#[tokio::test]
+async fn a_start_waits_for_whoever_holds_the_file_but_not_for_ever() {
+    let made = made().await;
+    let other = Connection::open(&made.path).unwrap();
+    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let started = std::time::Instant::now();
+    let refused = SqliteStore::open(&made.path, options()).err().expect("it is held").to_string();
+    assert!(started.elapsed() >= super::super::open::OTHERS, "it did not wait: {refused}");
+    drop(other);
+    let store = SqliteStore::open(&made.path, options()).unwrap();
+    assert_eq!(count(&store).await, 3_000);
+    store.close().await;
+}
