@@ -13,7 +13,7 @@ pub mod samples;
 pub mod zoned;
 
 /// Generated from `proto/vigie.proto`.
-#[allow(missing_docs, clippy::pedantic, unreachable_pub)]
+#[allow(missing_docs, clippy::pedantic, unreachable_pub, reason = "made by prost and tonic")]
 pub mod v1 {
     tonic::include_proto!("vigie.v1");
 }
