@@ -35,7 +35,7 @@ impl Namespace {
         run("ip", &["netns", "add", &name])
             .context("network namespaces need root and the capability to make them")?;
         let namespace = Self { name };
-        namespace.ip("link set lo up")?;
+        namespace.ip("link set dev lo up")?;
         // Addresses are usable at once, and nothing but ours is on the wires.
         namespace.set("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1")?;
         namespace.set("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")?;
@@ -74,16 +74,16 @@ impl Namespace {
     /// Links this namespace's `near` to `other`'s `far`, both up.
     pub fn link(&self, near: &str, other: &Self, far: &str) -> Result<()> {
         self.ip(&format!("link add {near} type veth peer name {far} netns {}", other.name))?;
-        self.ip(&format!("link set {near} up"))?;
-        other.ip(&format!("link set {far} up"))
+        self.ip(&format!("link set dev {near} up"))?;
+        other.ip(&format!("link set dev {far} up"))
     }
 
     /// Links this namespace's `near` to `far` of the namespace that this program is in, both up.
     pub fn link_here(&self, near: &str, far: &str) -> Result<()> {
         let here = std::process::id();
         self.ip(&format!("link add {near} type veth peer name {far} netns {here}"))?;
-        self.ip(&format!("link set {near} up"))?;
-        ip_here(&format!("link set {far} up"))
+        self.ip(&format!("link set dev {near} up"))?;
+        ip_here(&format!("link set dev {far} up"))
     }
 
     /// Gives a device an address with its prefix length.

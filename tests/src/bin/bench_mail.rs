@@ -81,9 +81,9 @@ fn bench(hosts: u32) -> Result<Figures> {
     let world = Arc::new(Namespace::new(&tag, "site")?);
     let school = Namespace::new(&tag, "hosts")?;
     let centre = Arc::new(Namespace::new(&tag, "centre")?);
-    world.link("up", &centre, "down")?;
-    world.address("up", "10.91.0.2/30")?;
-    centre.address("down", &format!("{COLLECTOR}/30"))?;
+    world.link("uplink", &centre, "site")?;
+    world.address("uplink", "10.91.0.2/30")?;
+    centre.address("site", &format!("{COLLECTOR}/30"))?;
     let (mut near, mut far) = (String::new(), String::new());
     for host in 1..=hosts {
         writeln!(near, "link add w{host} type veth peer name w{host} netns {}", school.name())?;
@@ -150,7 +150,7 @@ fn bench(hosts: u32) -> Result<Figures> {
     }
 
     let uplink = Instant::now();
-    centre.ip("link set down down")?;
+    centre.ip("link set site down")?;
     println!("the site's uplink is cut; its silence is told after {SILENCE_S} s");
     let silence = wait::until("the mail of the silence", SILENCE_PATIENCE, || {
         let mails = sink.mails();
