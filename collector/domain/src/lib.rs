@@ -17,4 +17,5 @@ pub mod rollup;
 pub mod sample;
 pub mod site;
 pub mod target;
+pub mod topology;
 pub mod uai;
