@@ -10,6 +10,7 @@ pub mod contractor;
 pub mod health;
 pub mod id;
 pub mod incident;
+pub mod inventory;
 pub mod metric;
 pub mod percentile;
 pub mod rate;
