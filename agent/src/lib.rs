@@ -16,6 +16,7 @@ pub mod plan;
 pub mod platform;
 pub mod probe;
 pub mod schedule;
+pub mod snmp;
 pub mod spool;
 pub mod status;
 pub mod uplink;

@@ -1,21 +1,18 @@
-//! SNMP version 2c: one device, its uptime and the counters of its interfaces.
+//! SNMP: one device, its uptime and the counters of its interfaces.
 //!
 //! [`SnmpProbe`] asks for exactly the configured columns: by `GET` of the instances ([`get`]), or by
 //! walking the columns side by side with `GETBULK` ([`walk`]), whichever takes fewer requests. Each
-//! request goes through [`session`], which knows the traps of the SNMP crate; [`object`] says which
+//! request goes through a [`Session`], which knows the traps of the SNMP crate; [`object`] says which
 //! object holds which metric, and what counts as its value.
 
 mod get;
 mod inventory;
 mod object;
-mod pace;
-mod session;
-mod stats;
 #[cfg(test)]
 mod tests;
 mod walk;
 
-use std::{net::SocketAddr, panic::AssertUnwindSafe, time::Duration};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -27,18 +24,15 @@ use self::{
     get::{Instances, MAX_OBJECTS},
     inventory::Learnt,
     object::Object,
-    pace::Pace,
-    session::{Fault, Request, Session},
-    stats::add,
     walk::Column,
 };
 use super::{Cell, Outcome, Probe, ProbeError, Round};
 use crate::{
-    plan::{self, Secret},
-    platform,
+    plan, platform,
+    snmp::{Credentials, Fault, Pace, Session, session::Request, stats::add},
 };
 
-pub use self::stats::{STATS, Stats};
+pub use crate::snmp::{STATS, Stats};
 
 /// Longest round of one device, inventory included.
 const ROUND_LIMIT: Duration = Duration::from_mins(1);
@@ -140,9 +134,7 @@ enum Retrieval {
 /// Measures one device.
 pub struct SnmpProbe {
     group_id: u32,
-    address: SocketAddr,
-    community: Secret,
-    timeout: Duration,
+    session: Session,
     layout: Layout,
     pace: Pace,
     /// Indices of the device's interfaces as last seen, in order.
@@ -155,26 +147,29 @@ pub struct SnmpProbe {
 }
 
 impl SnmpProbe {
-    /// `timeout` is for one try of one request; each is tried twice. `max_repetitions` is kept
-    /// within 1 and 20, 0 stands for the default. Columns whose metric is not SNMP's stay empty.
+    /// A bare community is version 2c's. `timeout` is for one try of one request; each is tried
+    /// twice. `max_repetitions` is kept within 1 and 20, 0 stands for the default. Columns whose
+    /// metric is not SNMP's stay empty.
     #[must_use]
     pub fn new(
         group_id: u32,
         address: SocketAddr,
-        community: Secret,
+        credentials: impl Into<Credentials>,
         max_repetitions: u16,
         timeout: Duration,
         columns: Vec<plan::Column>,
     ) -> Self {
         let layout = Layout::new(columns);
+        let credentials = Arc::new(credentials.into());
+        let session = Session::new(address, credentials, timeout, Instant::now());
+        let pace =
+            if session.has_bulk() { Pace::new(max_repetitions) } else { Pace::without_bulk() };
         Self {
             group_id,
-            address,
-            community,
-            timeout,
+            session,
+            pace,
             previous_status: vec![None; layout.oper_status.len()],
             layout,
-            pace: Pace::new(max_repetitions),
             rows: Vec::new(),
             previous: None,
             previous_up_time: None,
@@ -188,8 +183,8 @@ impl SnmpProbe {
         cells: &mut [Cell],
         events: &mut Vec<Event>,
     ) -> Result<Outcome, ProbeError> {
-        let deadline = Instant::now() + ROUND_LIMIT;
-        let mut session = Session::new(self.address, &self.community, self.timeout, deadline);
+        let session = &mut self.session;
+        session.renew(Instant::now() + ROUND_LIMIT);
 
         // Alone in its request, so that the response time means the same for every device, and that
         // a device which can not answer a large request is told from a dead one.
@@ -220,11 +215,10 @@ impl SnmpProbe {
                 let mut wanted =
                     Wanted { tables: &self.layout.tables, starts: [0; MAX_OBJECTS], cells };
                 wanted.count();
-                get::get(&mut session, &mut self.pace, &mut wanted).await
+                get::get(session, &mut self.pace, &mut wanted).await
             }
             Retrieval::Walk => {
-                walk_tables(&mut session, &mut self.pace, &self.layout.tables, &self.rows, cells)
-                    .await
+                walk_tables(session, &mut self.pace, &self.layout.tables, &self.rows, cells).await
             }
         };
         if let Err(fault) = outcome {
@@ -235,7 +229,7 @@ impl SnmpProbe {
             // Set before the attempt: one that never returns must not cost every later round.
             self.inventory_due_ns = now_ns.saturating_add(nanoseconds(INVENTORY_RETRY));
             self.pace.reset();
-            match inventory::read(&mut session, &mut self.pace, self.group_id).await {
+            match inventory::read(session, &mut self.pace, self.group_id).await {
                 Ok(Learnt { inventory, fault }) => {
                     if fault.is_none() {
                         self.inventory_due_ns =
@@ -245,7 +239,7 @@ impl SnmpProbe {
                     events.push(Event::SnmpInventory(inventory));
                 }
                 Err(fault) => {
-                    tracing::debug!(target = %self.address, ?fault, "no inventory");
+                    tracing::debug!(target = %self.session.address(), ?fault, "no inventory");
                 }
             }
         }
@@ -279,11 +273,13 @@ impl Probe for SnmpProbe {
                 // The session died with the round; what is kept between rounds is only replaced
                 // by whole values.
                 add(&STATS.panics, 1);
-                tracing::error!(target = %self.address, "an SNMP round panicked");
+                tracing::error!(target = %self.session.address(), "an SNMP round panicked");
                 cells.fill(None);
                 Outcome::NotAsked
             }
         };
+        // Until the next round it needs no socket and no buffers.
+        self.session.close();
         fill(&mut cells, &self.layout.outcome, Some(outcome as i64));
         let changed = self.note(outcome, &cells);
         Ok(Round { boot_ns, cells, changed, events })
@@ -334,7 +330,7 @@ impl Instances for Wanted<'_> {
 
 /// Walks all wanted columns. Rows come in order, so each is merged into the wanted ones.
 async fn walk_tables(
-    session: &mut Session<'_>,
+    session: &mut Session,
     pace: &mut Pace,
     tables: &[Table],
     rows: &[u32],

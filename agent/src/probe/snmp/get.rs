@@ -6,11 +6,11 @@
 
 use snmp2::{Oid, Value};
 
-use super::{
-    object,
-    pace::Pace,
-    session::{Fault, Request, Session, TOO_BIG},
-    stats::{STATS, add},
+use super::object;
+use crate::snmp::{
+    Fault, Pace, STATS, Session, name,
+    session::{Request, TOO_BIG},
+    stats::add,
 };
 
 /// Requests without an answer after which a device is left alone for this round.
@@ -44,7 +44,7 @@ enum Read {
 
 /// Asks for each instance once, in order. Values that arrived before a fault have been accepted.
 pub(super) async fn get(
-    session: &mut Session<'_>,
+    session: &mut Session,
     pace: &mut Pace,
     instances: &mut (impl Instances + Send),
 ) -> Result<(), Fault> {
@@ -69,7 +69,7 @@ pub(super) async fn get(
             at += 1;
         }
         let Some(&(first, _)) = chunk.first() else { return Ok(()) };
-        let oids = oids(&names, &chunk);
+        let oids = name::split(&names, chunk.iter().map(|(_, end)| *end));
         let refs: Vec<&Oid<'_>> = oids.iter().collect();
 
         let reply = session
@@ -132,19 +132,6 @@ pub(super) async fn get(
         next = culprit + 1;
     }
     Ok(())
-}
-
-/// The names in `bytes`, each ending where its mark says.
-pub(super) fn oids<'a>(bytes: &'a [u8], marks: &[(usize, usize)]) -> Vec<Oid<'a>> {
-    let mut start = 0;
-    marks
-        .iter()
-        .map(|&(_, end)| {
-            let name = &bytes[start..end];
-            start = end;
-            Oid::new(name.into())
-        })
-        .collect()
 }
 
 /// True for a value that says something, as opposed to "there is none".

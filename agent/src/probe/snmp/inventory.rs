@@ -9,10 +9,9 @@ use snmp2::Value;
 use super::{
     get::{self, Instances},
     object::{self, Base},
-    pace::Pace,
-    session::{Fault, Session},
     walk::{Column, Extent, NUMBER_BYTES, TEXT_BYTES, walk},
 };
+use crate::snmp::{Fault, Pace, Session};
 
 /// Longest description kept, in bytes.
 pub(super) const MAX_DESCRIPTION_BYTES: usize = 1024;
@@ -59,7 +58,7 @@ pub(super) struct Learnt {
 /// Reads the system group and the interfaces. A table that was capped or failed half way is reported
 /// as far as it came, and as truncated; an error means that nothing was learnt.
 pub(super) async fn read(
-    session: &mut Session<'_>,
+    session: &mut Session,
     pace: &mut Pace,
     group: u32,
 ) -> Result<Learnt, Fault> {

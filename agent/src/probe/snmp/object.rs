@@ -4,13 +4,10 @@ use proto::v1::Metric;
 use snmp2::Value;
 
 use super::get::MAX_OBJECTS;
+use crate::snmp::name::{self, push_arc, split_arc};
 
 /// Longest name of an object without its instance, in encoded bytes.
 const MAX_BASE_BYTES: usize = 10;
-/// Most arcs of a name that is shown; RFC 3416 allows no more.
-const MAX_ARCS: usize = 128;
-/// Most bytes in which one arc of 32 bits is encoded.
-const MAX_ARC_BYTES: usize = 5;
 
 /// The instances of the system group, encoded.
 pub(super) const SYS_DESCR: &[u8] = &[0x2b, 6, 1, 2, 1, 1, 1, 0];
@@ -143,54 +140,9 @@ pub(super) fn is_exception(value: &Value<'_>) -> bool {
     matches!(value, Value::EndOfMibView | Value::NoSuchObject | Value::NoSuchInstance)
 }
 
-/// Appends one arc in base 128.
-pub(super) fn push_arc(arc: u32, into: &mut Vec<u8>) {
-    for shift in [28, 21, 14, 7] {
-        if arc >> shift != 0 {
-            into.push(0x80 | ((arc >> shift) & 0x7f) as u8);
-        }
-    }
-    into.push((arc & 0x7f) as u8);
-}
-
-/// Takes one arc of at most 32 bits off a name; `None` when there is none, it is wider, it is padded
-/// or it does not end.
-fn split_arc(name: &[u8]) -> Option<(u32, &[u8])> {
-    // Nearly every ifIndex.
-    if let [byte @ 0..=0x7f, rest @ ..] = name {
-        return Some((u32::from(*byte), rest));
-    }
-    if name.first() == Some(&0x80) {
-        return None;
-    }
-    let mut arc = 0_u64;
-    for (at, byte) in name.iter().take(MAX_ARC_BYTES).enumerate() {
-        arc = arc << 7 | u64::from(byte & 0x7f);
-        if byte & 0x80 == 0 {
-            return Some((u32::try_from(arc).ok()?, &name[at + 1..]));
-        }
-    }
-    None
-}
-
 /// A name in dotted form; `None` when it is not one of at most 128 arcs of 32 bits.
-pub(super) fn dotted(name: &[u8]) -> Option<String> {
-    use std::fmt::Write;
-
-    let (first, mut rest) = split_arc(name)?;
-    // The first two arcs share a number (X.690, 8.19.4).
-    let root = (first / 40).min(2);
-    let mut text = format!("{root}.{}", first - root * 40);
-    for _ in 2..MAX_ARCS {
-        if rest.is_empty() {
-            return Some(text);
-        }
-        let (arc, after) = split_arc(rest)?;
-        // Writing to a string does not fail.
-        let _ = write!(text, ".{arc}");
-        rest = after;
-    }
-    rest.is_empty().then_some(text)
+pub(super) fn dotted(encoded: &[u8]) -> Option<String> {
+    name::decode(encoded).map(|arcs| name::dotted(&arcs))
 }
 
 #[cfg(test)]

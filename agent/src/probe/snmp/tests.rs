@@ -1,6 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
+use crate::plan::Secret;
 
 fn column(metric: Metric, instance: u32) -> plan::Column {
     plan::Column { target: 0, metric, instance, label: String::new() }

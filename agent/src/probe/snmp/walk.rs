@@ -2,12 +2,12 @@
 
 use snmp2::{Oid, Value};
 
-use super::{
-    get::oids,
-    object::{Base, is_exception, push_arc},
-    pace::Pace,
-    session::{Fault, NO_SUCH_NAME, Request, Session},
-    stats::{STATS, add},
+use super::object::{Base, is_exception};
+use crate::snmp::{
+    Fault, Pace, STATS, Session,
+    name::{self, push_arc},
+    session::{NO_SUCH_NAME, Request},
+    stats::add,
 };
 
 /// Most values of one walk.
@@ -105,7 +105,7 @@ pub(super) fn repetitions(columns: usize, value_bytes: usize, pace: &Pace) -> us
 ///
 /// After a fault, what had been visited stays valid.
 pub(super) async fn walk(
-    session: &mut Session<'_>,
+    session: &mut Session,
     pace: &mut Pace,
     columns: &mut [Column],
     value_bytes: usize,
@@ -159,7 +159,7 @@ pub(super) async fn walk(
             }
             marks.push((at, names.len()));
         }
-        let oids = oids(&names, &marks);
+        let oids = name::split(&names, marks.iter().map(|(_, end)| *end));
         let refs: Vec<&Oid<'_>> = oids.iter().collect();
         let request = if single_step {
             Request::Next(refs[0])

@@ -1,4 +1,4 @@
-//! What the SNMP probes of this process met, for the metrics page.
+//! What the SNMP sessions of this process met, for the metrics page.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -42,6 +42,6 @@ pub static STATS: Stats = Stats {
 };
 
 /// Adds to a count.
-pub(super) fn add(count: &AtomicU64, n: usize) {
+pub(crate) fn add(count: &AtomicU64, n: usize) {
     count.fetch_add(n as u64, Relaxed);
 }
