@@ -22,7 +22,7 @@ use crate::{
     logs::chain,
     metrics::{self, Metrics},
     platform::alarm::Alarm,
-    probe::{self, Env},
+    probe::{self, Env, mesh::reflector::Reflector},
     schedule::runner::{Builder, Runner, Shared, Sink},
     spool::{SpoolConfig, SpoolHandle, SpoolThread},
     uplink::{PLAN_QUEUE, PlanState, Uplink},
@@ -89,6 +89,10 @@ pub async fn run(
         found: around_tx,
     };
     let around = tokio::spawn(around.run());
+    let reflecting = config.mesh_listen.map(|listen| {
+        let (clock, links) = (Arc::clone(&clock), desk.reflected());
+        tokio::spawn(Reflector { listen, clock, links }.run())
+    });
     let uplink_stop = CancellationToken::new();
     let uplink = Uplink {
         clock: Arc::clone(&clock),
@@ -113,9 +117,7 @@ pub async fn run(
         tracing::warn!("the uplink did not end in time");
     }
     around.abort();
-    if let Some(serving) = serving {
-        serving.abort();
-    }
+    serving.into_iter().chain(reflecting).for_each(|task| task.abort());
     drop(spool);
     let stopping = tokio::task::spawn_blocking(move || thread.stop("stopped"));
     match timeout(SPOOL_STOP, stopping).await {

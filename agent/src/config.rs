@@ -6,7 +6,7 @@ mod report;
 use std::{
     fs::File,
     io::{self, Read as _},
-    net::SocketAddr,
+    net::{Ipv6Addr, SocketAddr},
     ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
     time::Duration,
@@ -21,6 +21,7 @@ use crate::{
     probe::{
         allow::{AllowList, Cidr},
         dial::Endpoint,
+        mesh::reflector,
     },
 };
 
@@ -49,6 +50,9 @@ pub struct Config {
     pub allow: AllowList,
     /// Where `/metrics` listens; `None` is off.
     pub metrics_listen: Option<SocketAddr>,
+    /// Where requests of other sites' agents are answered when the collector asks for it; `None`
+    /// forbids it.
+    pub mesh_listen: Option<SocketAddr>,
     /// How logs look.
     pub log_format: LogFormat,
     /// What this agent may use.
@@ -100,6 +104,7 @@ impl Default for Config {
             data_dir: DEFAULT_DATA.into(),
             allow: AllowList::default(),
             metrics_listen: Some(SocketAddr::from(([127, 0, 0, 1], 9781))),
+            mesh_listen: Some((Ipv6Addr::UNSPECIFIED, reflector::PORT).into()),
             log_format: LogFormat::default(),
             limits: Limits::default(),
         }
@@ -157,6 +162,7 @@ struct Raw {
     allow_networks: Option<Spanned<Vec<Spanned<String>>>>,
     allow_http_ports: Option<Spanned<Vec<Spanned<i64>>>>,
     metrics_listen: Option<Spanned<String>>,
+    mesh_listen: Option<Spanned<String>>,
     log_format: LogFormat,
     limits: RawLimits,
 }
@@ -246,6 +252,9 @@ impl Checker {
             metrics_listen: raw
                 .metrics_listen
                 .map_or(defaults.metrics_listen, |text| self.metrics_listen(&text)),
+            mesh_listen: raw
+                .mesh_listen
+                .map_or(defaults.mesh_listen, |text| self.mesh_listen(&text)),
             log_format: raw.log_format,
             limits: self.limits(&raw.limits),
         }
@@ -323,6 +332,18 @@ impl Checker {
                 None
             }
         }
+    }
+
+    fn mesh_listen(&mut self, text: &Spanned<String>) -> Option<SocketAddr> {
+        if text.get_ref() == "off" {
+            return None;
+        }
+        let address = text.get_ref().parse::<SocketAddr>().ok().filter(|at| at.port() != 0);
+        if address.is_none() {
+            let hint = "an address of this machine and a port, as in \"[::]:9782\", or \"off\"";
+            self.fault(text.span(), "the address for other sites is not address:port", hint);
+        }
+        address
     }
 
     fn limits(&mut self, raw: &RawLimits) -> Limits {

@@ -50,6 +50,7 @@ impl From<&ProbeKind> for Kind {
             ProbeKind::Http { .. } => "http",
             ProbeKind::Snmp { .. } => "snmp",
             ProbeKind::Host => "host",
+            ProbeKind::Mesh { .. } => "mesh",
         };
         Self { probe }
     }

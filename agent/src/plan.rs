@@ -11,6 +11,8 @@ pub struct Plan {
     pub version: u64,
     /// Poll groups, by ascending id.
     pub groups: Vec<Group>,
+    /// Whose requests are answered, see [`ProbeKind::Mesh`].
+    pub reflected: Vec<Reflected>,
 }
 
 /// What is measured in one round, under one time stamp.
@@ -87,6 +89,45 @@ pub enum ProbeKind {
     },
     /// The machine that the agent runs on.
     Host,
+    /// Requests to the agents of other sites.
+    Mesh {
+        /// Whom to ask.
+        peers: Vec<MeshPeer>,
+        /// Requests per peer and round.
+        count: u16,
+        /// Between two requests to one peer.
+        spacing: Duration,
+    },
+}
+
+/// The agent of another site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshPeer {
+    /// `host:port` of its reflector.
+    pub address: String,
+    /// Names this agent, that one and the key.
+    pub link: u32,
+    /// Of the link.
+    pub key: LinkKey,
+}
+
+/// A sender that this agent answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reflected {
+    /// Names that agent, this one and the key.
+    pub link: u32,
+    /// Of the link.
+    pub key: LinkKey,
+}
+
+/// Key of a link between two sites, drawn by the collector. No debug dump shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LinkKey(pub [u8; 32]);
+
+impl std::fmt::Debug for LinkKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LinkKey(..)")
+    }
 }
 
 /// Text that must not reach a log, an error or a debug dump.

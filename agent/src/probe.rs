@@ -12,6 +12,7 @@ pub mod host;
 pub mod http;
 pub mod icmp;
 pub mod ladder;
+pub mod mesh;
 mod own;
 pub mod snmp;
 pub mod tcp;

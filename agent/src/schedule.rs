@@ -144,7 +144,7 @@ impl Timetable {
 pub fn round_limit(group: &Group) -> Duration {
     let limit = match &group.probe {
         ProbeKind::Snmp { .. } => WALK_LIMIT,
-        ProbeKind::Icmp { count, spacing, .. } => {
+        ProbeKind::Icmp { count, spacing, .. } | ProbeKind::Mesh { count, spacing, .. } => {
             *spacing * u32::from(*count) + group.timeout * LIMIT_TIMEOUTS
         }
         // A name look-up, a connection and an answer, each with its own wait.
@@ -171,6 +171,7 @@ pub fn packets(group: &Group) -> u64 {
             1 + group.columns.len() as u64 / u64::from((*max_repetitions).max(1))
         }
         ProbeKind::Host => 0,
+        ProbeKind::Mesh { peers, count, .. } => of(peers.len(), u64::from(*count)),
     }
 }
 

@@ -13,7 +13,7 @@ use proto::{
 
 use crate::{
     clock::Clock,
-    plan::{Column, Group, Metric, Plan, ProbeKind, Secret},
+    plan::{Column, Group, LinkKey, MeshPeer, Metric, Plan, ProbeKind, Reflected, Secret},
     probe::{Round, dial::Endpoint},
     spool::{LaneStatus, NewRecord, StoredRecord},
 };
@@ -30,6 +30,13 @@ pub const MAX_COUNT: u16 = 100;
 pub const MAX_PAYLOAD: u32 = 1_452;
 /// Most repetitions of one GETBULK request.
 pub const MAX_REPETITIONS: u16 = 100;
+/// Most agents of other sites that one group asks.
+pub const MAX_PEERS: usize = 64;
+/// Most agents of other sites that are answered.
+pub const MAX_REFLECTED: usize = 5_000;
+/// Least pause between two requests to an agent of another site, in milliseconds: what its reflector
+/// answers for long.
+pub const MIN_MESH_SPACING_MS: u32 = 20;
 /// Longest target, URL, name or label, in bytes.
 pub const MAX_TEXT: usize = 2_048;
 /// Longest community, in bytes.
@@ -48,6 +55,11 @@ pub enum PlanError {
         /// How many would do.
         limit: usize,
     },
+    /// Whom to answer is not told right: the key is kept out of the message.
+    #[error(
+        "a reflected link has no number, one that is used twice, or a key of another length than 32"
+    )]
+    Reflected,
     /// Something is wrong with one group.
     #[error("group {group}: {reason}")]
     Group {
@@ -129,7 +141,25 @@ pub fn plan(config: &v1::Config) -> Result<Plan, PlanError> {
         groups.push(group(raw).map_err(fail)?);
     }
     groups.sort_by_key(|group| group.id);
-    Ok(Plan { version: config.version, groups })
+    Ok(Plan { version: config.version, groups, reflected: reflected(&config.reflected)? })
+}
+
+fn reflected(raw: &[v1::MeshLink]) -> Result<Vec<Reflected>, PlanError> {
+    at_most("reflected links", raw.len(), MAX_REFLECTED)?;
+    let mut ids = BTreeSet::new();
+    raw.iter()
+        .map(|raw| {
+            let (link, key) = link(raw).filter(|(link, _)| ids.insert(*link))?;
+            Some(Reflected { link, key })
+        })
+        .collect::<Option<_>>()
+        .ok_or(PlanError::Reflected)
+}
+
+/// The number and the key of a link.
+fn link(raw: &v1::MeshLink) -> Option<(u32, LinkKey)> {
+    let key = <[u8; 32]>::try_from(raw.key.as_slice()).ok()?;
+    (raw.id != 0).then_some((raw.id, LinkKey(key)))
 }
 
 fn at_most(what: &'static str, count: usize, limit: usize) -> Result<(), PlanError> {
@@ -159,7 +189,8 @@ fn group(raw: &v1::Group) -> Result<Group, GroupError> {
     let period_ms = within("its period in ms", raw.period_ms, MIN_PERIOD_MS, MAX_PERIOD_MS)?;
     let timeout_ms = within("its timeout in ms", raw.timeout_ms, 1, period_ms - 1)?;
     let (probe, targets) = probe(raw.probe.as_ref().ok_or(GroupError::Probe)?)?;
-    if let ProbeKind::Icmp { count, spacing, .. } = &probe {
+    if let ProbeKind::Icmp { count, spacing, .. } | ProbeKind::Mesh { count, spacing, .. } = &probe
+    {
         let round_ms = u64::from(timeout_ms)
             + u64::try_from(spacing.as_millis()).unwrap_or(u64::MAX) * u64::from(count - 1);
         if round_ms >= period_ms.into() {
@@ -283,7 +314,29 @@ fn probe(raw: &Probe) -> Result<(ProbeKind, usize), GroupError> {
             (ProbeKind::Snmp { address, community, max_repetitions }, 1)
         }
         Probe::Host(v1::HostProbe {}) => (ProbeKind::Host, 1),
+        Probe::Mesh(raw) => mesh(raw)?,
     })
+}
+
+fn mesh(raw: &v1::MeshProbe) -> Result<(ProbeKind, usize), GroupError> {
+    let count_of = raw.peers.len();
+    if count_of == 0 {
+        return Err(GroupError::Empty("peers"));
+    }
+    let most = u32::try_from(MAX_PEERS).unwrap_or(u32::MAX);
+    within("its number of peers", u32::try_from(count_of).unwrap_or(u32::MAX), 1, most)?;
+    let count = small("its count of requests", raw.count, 1, MAX_COUNT)?;
+    within("its spacing in ms", raw.spacing_ms, MIN_MESH_SPACING_MS, MAX_PERIOD_MS)?;
+    let peer = |raw: &v1::MeshPeer| {
+        short("host:port", &raw.address)?;
+        let text = || GroupError::Text(raw.address.clone(), "host:port of a peer with its key");
+        Endpoint::parse(&raw.address).ok_or_else(text)?;
+        let (link, key) = raw.link.as_ref().and_then(link).ok_or_else(text)?;
+        Ok(MeshPeer { address: raw.address.clone(), link, key })
+    };
+    let peers = raw.peers.iter().map(peer).collect::<Result<_, GroupError>>()?;
+    let spacing = Duration::from_millis(raw.spacing_ms.into());
+    Ok((ProbeKind::Mesh { peers, count, spacing }, count_of))
 }
 
 /// The record of a round.

@@ -44,7 +44,12 @@ pub fn config(version: u64, groups: &[Group], references: &References) -> v1::Co
     let groups = groups.iter().filter(|group| !group.targets.is_empty()).map(group);
     let references =
         references.icmp.iter().map(ToString::to_string).chain(references.http.iter().cloned());
-    v1::Config { version, groups: groups.collect(), references: references.collect() }
+    v1::Config {
+        version,
+        groups: groups.collect(),
+        references: references.collect(),
+        ..v1::Config::default()
+    }
 }
 
 /// What a configuration takes of its bounds.

@@ -18,6 +18,12 @@ pub mod v1 {
     tonic::include_proto!("vigie.v1");
 }
 
+impl std::fmt::Debug for v1::MeshLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MeshLink").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 /// Hash that identifies a record's content across resends: XXH3-64 over kind, flags-free header
 /// times and payload. Equal key and equal hash is a duplicate; equal key and other hash a conflict.
 #[must_use]

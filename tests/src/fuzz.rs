@@ -38,6 +38,8 @@ pub enum Entry {
     Enrol,
     /// What a collector wants measured.
     Plan,
+    /// Datagrams from strangers to a reflector.
+    MeshPacket,
     /// An agent's local file.
     AgentConfig,
     /// A collector's file.
@@ -50,7 +52,7 @@ pub enum Entry {
 
 impl Entry {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SnmpReply,
         Self::DnsReply,
         Self::SpoolSegment,
@@ -61,6 +63,7 @@ impl Entry {
         Self::Event,
         Self::Enrol,
         Self::Plan,
+        Self::MeshPacket,
         Self::AgentConfig,
         Self::CollectorConfig,
         Self::SitesCsv,
@@ -93,6 +96,7 @@ impl Entry {
             Self::Event => message::<v1::Event>(bytes).is_some_and(|event| event.event.is_some()),
             Self::Enrol => enrol(bytes),
             Self::Plan => plan(bytes),
+            Self::MeshPacket => mesh_packets(bytes),
             Self::AgentConfig => configuration_of_agent(bytes),
             Self::CollectorConfig => configuration_of_collector(bytes),
             Self::SitesCsv => sites(bytes),
@@ -187,6 +191,48 @@ fn checked_plan(config: &v1::Config) -> bool {
         assert!(group.columns.len() <= limits::MAX_COLUMNS);
     }
     true
+}
+
+/// The link that the reflector of [`Entry::MeshPacket`] answers, and its key.
+const LINK: (u32, [u8; 32]) = (3, [9; 32]);
+
+/// The bytes as one datagram, and, so that what lies behind the tag is reached too, as a row of packets
+/// that are sealed with the right key.
+fn mesh_packets(bytes: &[u8]) -> bool {
+    use agent::{
+        plan::{LinkKey, Reflected},
+        probe::mesh::{
+            judge::{Fate, Judge},
+            packet::{PACKET_LEN, Packet},
+        },
+    };
+    let (link, key) = (LINK.0, LinkKey(LINK.1));
+    let mut judge = Judge::default();
+    judge.answer_only(&[Reflected { link, key: key.clone() }]);
+    if let Ok(answer) = judge.judge(bytes, 1, 2) {
+        assert!(Packet::open(bytes, &key).is_some(), "a forgery is answered");
+        assert_eq!(answer.seal(0).len(), bytes.len(), "more is sent than came");
+    }
+    let mut answered = std::collections::BTreeSet::new();
+    let mut offered = std::collections::BTreeSet::new();
+    for (second, chunk) in (1_u64..).zip(bytes.chunks(PACKET_LEN)) {
+        let Some(packet) = Packet::read(chunk) else { continue };
+        let now_ns = second * 1_000_000_000;
+        let Ok(answer) = judge.judge(&packet.seal(&key), now_ns, second) else { continue };
+        let fate = answer.fate();
+        let sent = Packet::open(&answer.seal(7), &key).unwrap_or(packet);
+        assert_eq!(
+            (sent.link, sent.sequence, sent.sent_ns),
+            (link, packet.sequence, packet.sent_ns)
+        );
+        if fate == Fate::Challenged {
+            offered.insert(sent.session);
+        } else {
+            assert!(offered.contains(&sent.session), "a session that was never offered");
+            assert!(answered.insert((sent.session, sent.sequence)), "a packet is answered twice");
+        }
+    }
+    !answered.is_empty()
 }
 
 fn configuration_of_agent(bytes: &[u8]) -> bool {

@@ -97,6 +97,11 @@ fn plans() -> Result<()> {
 }
 
 #[test]
+fn datagrams_of_other_sites() -> Result<()> {
+    check(Entry::MeshPacket)
+}
+
+#[test]
 fn configurations_of_agents() -> Result<()> {
     check(Entry::AgentConfig)
 }

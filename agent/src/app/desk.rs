@@ -13,7 +13,10 @@ use tokio::sync::watch;
 
 use self::probation::{Health, Probation, Verdict};
 use super::plans::{PlanStore, PlanStoreError};
-use crate::{logs::chain, metrics::Metrics, schedule::runner::Runner, uplink::PlanState, wire};
+use crate::{
+    logs::chain, metrics::Metrics, plan::Reflected, schedule::runner::Runner, uplink::PlanState,
+    wire,
+};
 
 /// The plan in force and the one before it.
 pub struct Desk {
@@ -21,6 +24,7 @@ pub struct Desk {
     runner: Runner,
     state: watch::Sender<PlanState>,
     references: watch::Sender<Vec<String>>,
+    reflected: watch::Sender<Vec<Reflected>>,
     metrics: Arc<Metrics>,
     current: Option<v1::Config>,
     on_probation: Option<Probation>,
@@ -50,6 +54,7 @@ impl Desk {
             runner,
             state,
             references: watch::channel(Vec::new()).0,
+            reflected: watch::channel(Vec::new()).0,
             metrics,
             current: None,
             on_probation: None,
@@ -93,6 +98,12 @@ impl Desk {
         self.references.subscribe()
     }
 
+    /// Whose requests the collector wants answered, as it changes.
+    #[must_use]
+    pub fn reflected(&self) -> watch::Receiver<Vec<Reflected>> {
+        self.reflected.subscribe()
+    }
+
     /// Takes a plan from the collector, and says what became of it.
     pub fn offer(&mut self, config: &v1::Config) {
         let version = config.version;
@@ -130,11 +141,16 @@ impl Desk {
 
     fn swap(&mut self, config: &v1::Config) -> Result<(), String> {
         let plan = wire::plan(config).map_err(|error| error.to_string())?;
-        let groups = plan.groups.len();
+        let (groups, reflected) = (plan.groups.len(), plan.reflected.clone());
         self.runner.apply(plan).map_err(|error| error.to_string())?;
         tracing::info!(version = config.version, groups, "the plan is applied");
         self.current = Some(config.clone());
         self.state.send_modify(|state| state.applied = config.version);
+        self.reflected.send_if_modified(|links| {
+            let changed = *links != reflected;
+            *links = reflected;
+            changed
+        });
         self.references.send_if_modified(|references| {
             let changed = *references != config.references;
             references.clone_from(&config.references);

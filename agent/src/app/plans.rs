@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn config(version: u64) -> v1::Config {
-        v1::Config { version, groups: Vec::new(), references: vec!["1.1.1.1".to_owned()] }
+        v1::Config { version, references: vec!["1.1.1.1".to_owned()], ..v1::Config::default() }
     }
 
     fn store() -> (tempfile::TempDir, PlanStore) {

@@ -15,6 +15,7 @@ fn an_empty_file_gives_every_default() {
     assert_eq!(config.data_dir, PathBuf::from(DEFAULT_DATA));
     assert_eq!(config.collector, None);
     assert_eq!(config.metrics_listen, Some(([127, 0, 0, 1], 9781).into()));
+    assert_eq!(config.mesh_listen, Some("[::]:9782".parse().unwrap()));
 }
 
 #[test]
@@ -26,6 +27,7 @@ fn each_key_is_read() {
         allow_networks = ["10.0.0.0/8", "127.0.0.1"]
         allow_http_ports = [631, 9100]
         metrics_listen = "off"
+        mesh_listen = "off"
         log_format = "json"
         [limits]
         spool_events_mib = 8
@@ -45,6 +47,7 @@ fn each_key_is_read() {
     assert!(config.allow.permits([192, 168, 1, 1].into()).is_err());
     assert!(config.allow.permits_http_port(9100) && !config.allow.permits_http_port(9101));
     assert_eq!(config.metrics_listen, None);
+    assert_eq!(config.mesh_listen, None);
     assert_eq!(config.log_format, LogFormat::Json);
     assert_eq!(
         config.limits,

@@ -13,9 +13,13 @@ use prometheus_client::{
 use socket2::Type;
 
 use super::Whole;
-use crate::probe::{icmp::Pinger, snmp::STATS};
+use crate::probe::{
+    icmp::Pinger,
+    mesh::judge::{Fate, counted},
+    snmp::STATS,
+};
 
-/// What is counted over all SNMP devices.
+/// What is counted over all SNMP devices, and over all requests of other sites.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct What {
     what: &'static str,
@@ -35,6 +39,7 @@ pub struct ProbeFigures {
     pub pinger: OnceLock<Arc<Pinger>>,
     snmp: Family<What, Counter>,
     echo_sockets: Family<EchoSocket, Whole>,
+    reflected: Family<What, Counter>,
 }
 
 impl std::fmt::Debug for ProbeFigures {
@@ -50,6 +55,8 @@ impl ProbeFigures {
         let sockets = "1 for the kind of echo socket in use; all 0 before the first request, and \
                        when none can be opened";
         r.register("icmp_socket", sockets, self.echo_sockets.clone());
+        let reflected = "Requests of other sites' agents, by what became of them";
+        r.register("mesh_reflected", reflected, self.reflected.clone());
     }
 
     pub(super) fn refresh(&self) {
@@ -66,6 +73,10 @@ impl ProbeFigures {
             ("panics", &STATS.panics),
         ] {
             self.snmp.get_or_create(&What { what }).inner().store(count.load(Relaxed), Relaxed);
+        }
+        for (fate, what) in Fate::ALL {
+            let count = self.reflected.get_or_create(&What { what });
+            count.inner().store(counted(fate), Relaxed);
         }
         for (family, address) in [
             ("ipv4", IpAddr::from(Ipv4Addr::LOCALHOST)),

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     BuildError, Outcome, Probe, ProbeError, Round, dns::DnsProbe, env::Env, host::HostProbe,
-    http::HttpProbe, icmp::IcmpProbe, snmp::SnmpProbe, tcp::TcpProbe,
+    http::HttpProbe, icmp::IcmpProbe, mesh::MeshProbe, snmp::SnmpProbe, tcp::TcpProbe,
 };
 use crate::logs::chain;
 use crate::plan::{Column, Group, Metric, ProbeKind};
@@ -38,6 +38,9 @@ pub fn build(group: &Group, env: &Env) -> Result<Box<dyn Probe>, BuildError> {
             ))
         }
         ProbeKind::Host => Box::new(HostProbe::new(group, env)?),
+        ProbeKind::Mesh { peers, count, spacing } => {
+            Box::new(MeshProbe::new(group, peers, *count, *spacing, env)?)
+        }
     })
 }
 

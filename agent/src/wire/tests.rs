@@ -25,7 +25,7 @@ fn icmp(targets: usize) -> v1::Group {
 }
 
 fn config(groups: Vec<v1::Group>) -> v1::Config {
-    v1::Config { version: 7, groups, references: Vec::new() }
+    v1::Config { version: 7, groups, ..v1::Config::default() }
 }
 
 fn changed(change: impl FnOnce(&mut v1::Group)) -> String {
@@ -207,4 +207,67 @@ fn a_heartbeat_tells_of_a_lane_only_what_waits() {
     lane.contig_upto = 3_000;
     let all = lane_load(&lane);
     assert_eq!((all.oldest_seq, all.next_seq), (4_000, 9_001));
+}
+
+fn mesh(peers: Vec<v1::MeshPeer>) -> v1::Group {
+    let column = v1::Column { metric: Metric::MeshOutcome.into(), ..v1::Column::default() };
+    let probe = v1::MeshProbe { peers, count: 10, spacing_ms: 100 };
+    v1::Group { columns: vec![column], probe: Some(Probe::Mesh(probe)), ..icmp(1) }
+}
+
+fn peer(address: &str, id: u32, key: usize) -> v1::MeshPeer {
+    let link = Some(v1::MeshLink { id, key: vec![7; key] });
+    v1::MeshPeer { address: address.to_owned(), link }
+}
+
+#[test]
+fn peers_come_with_their_key_and_no_dump_shows_it() {
+    let mut config = config(vec![mesh(vec![peer("vpn.example.fr:9782", 4, 32)])]);
+    config.reflected = vec![v1::MeshLink { id: 5, key: vec![7; 32] }];
+    let taken = plan(&config).unwrap();
+    let key = LinkKey([7; 32]);
+    assert_eq!(taken.reflected, [Reflected { link: 5, key: key.clone() }]);
+    let ProbeKind::Mesh { peers, count, spacing } = &taken.groups[0].probe else { panic!() };
+    let expected = MeshPeer { address: "vpn.example.fr:9782".to_owned(), link: 4, key };
+    assert_eq!((peers.as_slice(), *count, spacing.as_millis()), (&[expected][..], 10, 100));
+    for dump in [format!("{taken:?}"), format!("{config:?}")] {
+        assert!(!dump.contains("7, 7"), "{dump}");
+    }
+}
+
+#[test]
+fn peers_and_links_that_make_no_sense_are_refused() {
+    let good = || peer("192.0.2.1:9782", 4, 32);
+    for peers in [
+        vec![],
+        vec![peer("192.0.2.1", 4, 32)],
+        vec![peer("192.0.2.1:9782", 0, 32)],
+        vec![peer("192.0.2.1:9782", 4, 31)],
+        vec![v1::MeshPeer { link: None, ..good() }],
+        vec![good(); MAX_PEERS + 1],
+    ] {
+        assert!(plan(&config(vec![mesh(peers.clone())])).is_err(), "{peers:?}");
+    }
+    assert!(plan(&config(vec![mesh(vec![good(); MAX_PEERS])])).is_ok());
+    let mut fast = mesh(vec![good()]);
+    if let Some(Probe::Mesh(probe)) = &mut fast.probe {
+        probe.spacing_ms = MIN_MESH_SPACING_MS - 1;
+    }
+    assert!(plan(&config(vec![fast])).is_err());
+    let mut long = mesh(vec![good()]);
+    if let Some(Probe::Mesh(probe)) = &mut long.probe {
+        probe.count = 100;
+    }
+    assert!(plan(&config(vec![long])).is_err(), "100 times 100 ms are no 10 s");
+
+    let link = |id, key| v1::MeshLink { id, key: vec![1; key] };
+    let reflected = |links| plan(&v1::Config { reflected: links, ..config(vec![]) });
+    let many = |n: u32| (1..=n).map(|id| link(id, 32)).collect::<Vec<_>>();
+    let most = u32::try_from(MAX_REFLECTED).unwrap();
+    assert_eq!(reflected(many(most)).unwrap().reflected.len(), MAX_REFLECTED);
+    for links in
+        [vec![link(0, 32)], vec![link(1, 33)], vec![link(1, 32), link(1, 32)], many(most + 1)]
+    {
+        assert!(reflected(links).is_err());
+    }
 }

@@ -9,6 +9,7 @@ mod host;
 mod http;
 mod icmp;
 mod ladder;
+mod mesh;
 mod namespace;
 mod support;
 mod tcp;

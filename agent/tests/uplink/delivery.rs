@@ -47,11 +47,11 @@ async fn an_agent_measures_what_it_is_told_and_stops_in_time() {
         columns: vec![v1::Column { metric: v1::Metric::Uptime.into(), ..Default::default() }],
         probe: Some(v1::group::Probe::Host(v1::HostProbe {})),
     };
-    let fine = v1::Config { version: 5, groups: vec![group.clone()], references: Vec::new() };
+    let fine = v1::Config { version: 5, groups: vec![group.clone()], ..Default::default() };
     let bad = v1::Config {
         version: 6,
         groups: vec![v1::Group { period_ms: 10, ..group }],
-        references: Vec::new(),
+        ..Default::default()
     };
     session.say(down::Message::Config(fine)).await;
     let mut statuses = Vec::new();

@@ -356,7 +356,7 @@ async fn an_answer_to_the_hello_that_claims_what_was_never_sent_loses_nothing() 
 
 /// Configurations that must be refused with a reason, beside `good`, which is in force.
 fn garbage(good: &v1::Group) -> Vec<v1::Config> {
-    let with = |groups: Vec<v1::Group>| v1::Config { version: 0, groups, references: Vec::new() };
+    let with = |groups: Vec<v1::Group>| v1::Config { groups, ..Default::default() };
     let one = |change: &dyn Fn(&mut v1::Group)| {
         let mut group = good.clone();
         change(&mut group);
@@ -436,7 +436,7 @@ async fn garbage_as_configuration_is_refused_word_by_word_and_measuring_goes_on(
         columns: vec![v1::Column { metric: v1::Metric::Uptime.into(), ..Default::default() }],
         probe: Some(v1::group::Probe::Host(v1::HostProbe {})),
     };
-    let plan = v1::Config { version: 5, groups: vec![good.clone()], references: Vec::new() };
+    let plan = v1::Config { version: 5, groups: vec![good.clone()], ..Default::default() };
     session.say(down::Message::Config(plan)).await;
     let mut left = garbage(&good).into_iter();
     let (mut asked, mut measured, mut decoder) = (5, 0, proto::records::Decoder::new());
@@ -459,7 +459,7 @@ async fn garbage_as_configuration_is_refused_word_by_word_and_measuring_goes_on(
     }
     // One that is larger than a message may be ends the session, and nothing more.
     let references = vec!["x".repeat(1 << 20), "x".repeat(1 << 20)];
-    let config = v1::Config { version: 999, groups: Vec::new(), references };
+    let config = v1::Config { version: 999, references, ..Default::default() };
     session.say(down::Message::Config(config)).await;
     while session.hear().await.is_some() {}
     let (mut session, hello) = collector.begin(PLENTY).await;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use agent::{
     clock::SystemClock,
+    plan::LinkKey,
+    probe::mesh::packet::{Kind, Packet},
     spool::{NewRecord, Spool, SpoolConfig},
 };
 use anyhow::{Context as _, Result};
@@ -29,6 +31,7 @@ pub fn seeds(entry: Entry) -> Result<Vec<Vec<u8>>> {
         Entry::Event => events(),
         Entry::Enrol => enrolments()?,
         Entry::Plan => vec![plan().encode_to_vec()],
+        Entry::MeshPacket => mesh_packets(),
         Entry::AgentConfig => vec![
             "collector = \"collecte.example.fr:7443\"\ndata_dir = \"/var/lib/vigie-agent\"\n\
              allow_networks = [\"10.0.0.0/8\", \"fd00::/8\"]\nmetrics_listen = \"127.0.0.1:9781\"\n\
@@ -54,6 +57,19 @@ pub fn seeds(entry: Entry) -> Result<Vec<Vec<u8>>> {
         }
     };
     Ok(seeds)
+}
+
+/// A session of a sender with the reflector: the first packet gets the session's number, which is the
+/// second in which it came.
+fn mesh_packets() -> Vec<Vec<u8>> {
+    let (link, key) = (super::LINK.0, LinkKey(super::LINK.1));
+    let request = |session, sequence| {
+        let packet =
+            Packet { kind: Kind::Request, link, session, sequence, sent_ns: 5, held_ns: 0 };
+        packet.seal(&key).to_vec()
+    };
+    let session: Vec<_> = (0..12).map(|n| request(u64::from(n > 0), 1_000 + n)).collect();
+    vec![session.concat(), request(0, 7)]
 }
 
 /// Answers of a synthetic switch to the questions that a probe asks.

@@ -23,7 +23,8 @@ fn config(version: u64, group: u32) -> v1::Config {
         columns: vec![column],
         probe: Some(Probe::Host(HostProbe {})),
     };
-    v1::Config { version, groups: vec![group], references: vec!["192.0.2.1".to_owned()] }
+    let references = vec!["192.0.2.1".to_owned()];
+    v1::Config { version, groups: vec![group], references, ..v1::Config::default() }
 }
 
 struct Office {

@@ -1,4 +1,4 @@
-//! From the replies of one burst to its figures. Pure.
+//! From the replies of one burst to its figures, for echo requests and for those between sites. Pure.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::{
     probe::{Cell, Outcome, micros},
 };
 
-/// What became of one echo request.
+/// What became of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
     /// After this delay.
@@ -104,13 +104,13 @@ impl Summary {
     pub fn cell(&self, metric: Metric) -> Cell {
         #[expect(clippy::wildcard_enum_match_arm, reason = "the metrics of all other probes")]
         match metric {
-            Metric::IcmpOutcome => Some(self.outcome as i64),
-            Metric::IcmpLoss => self.loss,
-            Metric::IcmpRttMin => self.rtt_min,
-            Metric::IcmpRttMean => self.rtt_mean,
-            Metric::IcmpRttMax => self.rtt_max,
-            Metric::IcmpRttP95 => self.rtt_p95,
-            Metric::IcmpDelayVariation => self.delay_variation,
+            Metric::IcmpOutcome | Metric::MeshOutcome => Some(self.outcome as i64),
+            Metric::IcmpLoss | Metric::MeshLoss => self.loss,
+            Metric::IcmpRttMin | Metric::MeshRttMin => self.rtt_min,
+            Metric::IcmpRttMean | Metric::MeshRttMean => self.rtt_mean,
+            Metric::IcmpRttMax | Metric::MeshRttMax => self.rtt_max,
+            Metric::IcmpRttP95 | Metric::MeshRttP95 => self.rtt_p95,
+            Metric::IcmpDelayVariation | Metric::MeshDelayVariation => self.delay_variation,
             _ => None,
         }
     }

@@ -77,7 +77,8 @@ pub(super) async fn place<'a>(
         | ProbeKind::Tcp { .. }
         | ProbeKind::Dns { .. }
         | ProbeKind::Http { .. }
-        | ProbeKind::Host => None,
+        | ProbeKind::Host
+        | ProbeKind::Mesh { .. } => None,
     };
     shared.take_packets(group, tick.late).await?;
     Some(slot)

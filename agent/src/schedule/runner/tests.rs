@@ -78,7 +78,7 @@ fn group(id: u32, period_s: u64) -> Group {
 }
 
 fn plan(version: u64, groups: Vec<Group>) -> Plan {
-    Plan { version, groups }
+    Plan { version, groups, ..Plan::default() }
 }
 
 struct Bench {

@@ -106,7 +106,8 @@ async fn a_hundred_devices_that_hang_delay_no_healthy_one_and_no_other_round() {
         | ProbeKind::Tcp { .. }
         | ProbeKind::Dns { .. }
         | ProbeKind::Http { .. }
-        | ProbeKind::Host => Ok(Box::new(Prompt(Arc::clone(&stamps)))),
+        | ProbeKind::Host
+        | ProbeKind::Mesh { .. } => Ok(Box::new(Prompt(Arc::clone(&stamps)))),
     });
     let (told, mut records) = tokio::sync::mpsc::unbounded_channel();
     let sink: Sink = Box::new(move |record| told.send(record).map_err(|_| SpoolError::Stopped));
