@@ -6,6 +6,7 @@
 #![expect(clippy::missing_panics_doc, reason = "every law panics where it is broken")]
 
 mod ingest;
+mod inventory;
 mod mails;
 mod people;
 mod samples;
@@ -27,6 +28,10 @@ pub use ingest::{
 };
 #[cfg(test)]
 pub(crate) use ingest::{commit, record, samples};
+pub use inventory::{
+    a_device_is_known_again_wherever_it_answers, devices_that_are_not_seen_are_missing_and_stay,
+    what_devices_tell_of_each_other_is_the_last_rounds,
+};
 pub use mails::{
     a_lost_lease_repeats_only_what_may_not_have_been_sent, incidents_open_and_close_once,
     mails_are_sent_in_order_and_once,

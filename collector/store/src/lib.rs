@@ -4,6 +4,7 @@
 //! [`sqlite`] is the embedded backend; [`contract`] is the suite that every backend must pass.
 
 pub mod contract;
+pub mod inventory;
 pub mod sqlite;
 
 #[doc(hidden)]
@@ -19,6 +20,7 @@ pub use ingest::{
     Commit, CommittedRecord, DeclaredGap, Disposition, IncomingRecord, IngestStore, LaneKey,
     LaneProgress, LaneResume, MAX_SITE_GAPS, SeqRange, ServerTime,
 };
+pub use inventory::InventoryStore;
 pub use nouns::{
     AgentStore, Certificate, Evaluation, ImportReport, IncidentFilter, IncidentStore, NewAgent,
     NewIncident, NewMail, NewSeries, NewSeriesSpec, NewToken, OutboxMail, OutboxStore, Redeemed,
@@ -34,7 +36,14 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// Everything that the collector keeps.
 pub trait Store:
-    SiteStore + AgentStore + TargetStore + IngestStore + SampleStore + IncidentStore + OutboxStore
+    SiteStore
+    + AgentStore
+    + TargetStore
+    + InventoryStore
+    + IngestStore
+    + SampleStore
+    + IncidentStore
+    + OutboxStore
 {
 }
 
@@ -42,6 +51,7 @@ impl<T> Store for T where
     T: SiteStore
         + AgentStore
         + TargetStore
+        + InventoryStore
         + IngestStore
         + SampleStore
         + IncidentStore

@@ -17,6 +17,7 @@ mod files;
 mod gaps;
 mod incidents;
 mod ingest;
+mod inventory;
 mod lanes;
 mod open;
 mod outbox;

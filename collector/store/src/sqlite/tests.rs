@@ -23,6 +23,9 @@ macro_rules! laws {
 }
 
 laws!(
+    a_device_is_known_again_wherever_it_answers,
+    devices_that_are_not_seen_are_missing_and_stay,
+    what_devices_tell_of_each_other_is_the_last_rounds,
     access_ports_have_five_minutes_after_their_samples,
     a_refused_or_foreign_record_is_dealt_with,
     certificates_are_retired_by_newer_ones,
