@@ -1,7 +1,7 @@
 //! What can be learnt of a device: values, without how they were asked for. Every text is the device's
 //! own, cleaned of control characters; an absent figure is `None`, never zero.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// What kind of device it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -200,12 +200,23 @@ pub struct Poe {
     pub status: String,
 }
 
+/// What stands in for empty names of an interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InterfaceNames {
+    /// For ifAlias.
+    pub alias: Option<String>,
+    /// For ifName.
+    pub name: Option<String>,
+}
+
 /// What the rules of a profile found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Findings {
     pub identity: Identity,
     pub system_name: Option<String>,
     pub system_location: Option<String>,
+    /// By ifIndex.
+    pub interfaces: BTreeMap<u32, InterfaceNames>,
     pub processors: Vec<Processor>,
     pub memory: Vec<Memory>,
     pub storage: Vec<Storage>,
