@@ -11,8 +11,9 @@ use serde::Deserialize as _;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    check_rules,
+    check_rules, heads,
     model::{Match, Profile, States},
+    packed::{Condition, Head},
     pattern::Pattern,
     syntax::{self, Arcs, Joined, Piece, Reference, Row},
     uses::{self, Step, Use},
@@ -96,9 +97,12 @@ pub fn chain<'f>(files: &'f Files, name: &'f str) -> Vec<&'f str> {
 pub fn check(files: &Files) -> Vec<(String, Fault)> {
     let used: BTreeMap<&str, BTreeSet<String>> =
         files.iter().map(|(name, file)| (name.as_str(), names_used(&file.profile))).collect();
+    // What can not be read is told where it stands.
+    let heads: Vec<Head> = files.keys().filter_map(|name| heads::head(files, name).ok()).collect();
     let mut faults = Vec::new();
     for (name, file) in files {
-        let mut checker = Checker { files, name, file, chain: chain(files, name), faults: vec![] };
+        let chain = chain(files, name);
+        let mut checker = Checker { files, name, file, chain, heads: &heads, faults: vec![] };
         checker.file();
         checker.inheritance();
         checker.objects(&used);
@@ -137,6 +141,7 @@ struct Checker<'f> {
     name: &'f str,
     file: &'f File,
     chain: Vec<&'f str>,
+    heads: &'f [Head],
     faults: Vec<Fault>,
 }
 
@@ -379,32 +384,30 @@ impl<'f> Checker<'f> {
                 self.fault(&path, "nearly every device would match", "say what only these have");
             }
             // Of two files the one that comes first by name is told.
-            let double = self.files.range(self.name.to_owned()..).skip(1).find(|(_, other)| {
-                other.profile.r#match.iter().any(|other| is_shadowed(condition, other))
+            let heads = self.heads;
+            let own = heads.iter().find(|head| head.name == self.name);
+            let Some(own) = own.and_then(|head| head.conditions.get(at)) else { continue };
+            let double = heads.iter().find(|other| {
+                *other.name > *self.name
+                    && other.conditions.iter().any(|other| is_shadowed(own, other))
             });
-            if let Some((other, _)) = double {
+            if let Some(Head { name, .. }) = double {
                 let hint = "say what tells their devices apart";
-                self.fault(&path, format!("{other:?} matches the same devices"), hint);
+                self.fault(&path, format!("{name:?} matches the same devices"), hint);
             }
         }
     }
 }
 
 /// Whether the same devices match both, and nothing says which of them counts.
-fn is_shadowed(one: &Match, other: &Match) -> bool {
-    let family = |text: &String| syntax::oid(text).ok();
-    let common = one.sys_object_id.iter().any(|oid| {
-        other
-            .sys_object_id
-            .iter()
-            .any(|other| family(oid).is_some() && family(oid) == family(other))
-    });
-    let without = one.sys_object_id.is_empty() && other.sys_object_id.is_empty();
+fn is_shadowed(one: &Condition, other: &Condition) -> bool {
+    let common = one.families.iter().any(|family| other.families.contains(family));
+    let without = one.families.is_empty() && other.families.is_empty();
     (common || without)
         && one.sys_descr == other.sys_descr
         && one.not_sys_descr == other.not_sys_descr
         && one.has == other.has
-        && one.value == other.value
+        && one.values == other.values
 }
 
 /// Where `path` leads in `text`: to `exact` there, where that stands in a list or is a key.
