@@ -161,7 +161,8 @@ fn shared(
     spool: &SpoolHandle,
     agent_id: [u8; 16],
 ) -> Shared {
-    let env = Env::new(Arc::clone(clock), config.allow.clone());
+    let mut env = Env::new(Arc::clone(clock), config.allow.clone());
+    env.backup_directories = config.backup_directories.clone().into();
     // Set once, here.
     let _ = metrics.probes.pinger.set(Arc::clone(&env.pinger));
     let build: Builder = Box::new(move |group| probe::build(group, &env));

@@ -8,7 +8,7 @@ use std::{
     io::{self, Read as _},
     net::{Ipv6Addr, SocketAddr},
     ops::{Range, RangeInclusive},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
@@ -33,8 +33,10 @@ pub const DEFAULT_DATA: &str = platform::paths::DATA;
 pub const MAX_FILE_BYTES: u64 = 64 << 10;
 /// Most networks in `allow_networks`.
 const MAX_NETWORKS: usize = 256;
-/// Most ports in `allow_http_ports`.
-const MAX_HTTP_PORTS: usize = 64;
+/// Most ports in `allow_http_ports` and `allow_service_ports`, each.
+const MAX_PORTS: usize = 64;
+/// Most directories in `backup_directories`.
+const MAX_BACKUP_DIRECTORIES: usize = 64;
 const MIB: u64 = 1 << 20;
 /// 1 Mbit/s: a backlog leaves the other half of a line of 2 Mbit/s to the school.
 const UPLOAD_BYTES_PER_S: u64 = 125_000;
@@ -48,6 +50,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What may be probed.
     pub allow: AllowList,
+    /// Directories whose backups may be looked for.
+    pub backup_directories: Vec<PathBuf>,
     /// Where `/metrics` listens; `None` is off.
     pub metrics_listen: Option<SocketAddr>,
     /// Where requests of other sites' agents are answered when the collector asks for it; `None`
@@ -103,6 +107,7 @@ impl Default for Config {
             collector: None,
             data_dir: DEFAULT_DATA.into(),
             allow: AllowList::default(),
+            backup_directories: Vec::new(),
             metrics_listen: Some(SocketAddr::from(([127, 0, 0, 1], 9781))),
             mesh_listen: Some((Ipv6Addr::UNSPECIFIED, reflector::PORT).into()),
             log_format: LogFormat::default(),
@@ -161,6 +166,8 @@ struct Raw {
     data_dir: Option<Spanned<PathBuf>>,
     allow_networks: Option<Spanned<Vec<Spanned<String>>>>,
     allow_http_ports: Option<Spanned<Vec<Spanned<i64>>>>,
+    allow_service_ports: Option<Spanned<Vec<Spanned<i64>>>>,
+    backup_directories: Option<Spanned<Vec<Spanned<PathBuf>>>>,
     metrics_listen: Option<Spanned<String>>,
     mesh_listen: Option<Spanned<String>>,
     log_format: LogFormat,
@@ -248,7 +255,11 @@ impl Checker {
             allow: raw
                 .allow_networks
                 .map_or(defaults.allow, |networks| self.networks(&networks))
-                .and_http_ports(self.http_ports(raw.allow_http_ports.as_ref())),
+                .and_http_ports(self.ports(raw.allow_http_ports.as_ref()))
+                .and_service_ports(self.ports(raw.allow_service_ports.as_ref())),
+            backup_directories: raw
+                .backup_directories
+                .map_or(defaults.backup_directories, |all| self.backup_directories(&all)),
             metrics_listen: raw
                 .metrics_listen
                 .map_or(defaults.metrics_listen, |text| self.metrics_listen(&text)),
@@ -294,13 +305,30 @@ impl Checker {
         AllowList::only(kept)
     }
 
-    fn http_ports(
-        &mut self,
-        ports: Option<&Spanned<Vec<Spanned<i64>>>>,
-    ) -> Vec<RangeInclusive<u16>> {
+    fn backup_directories(&mut self, all: &Spanned<Vec<Spanned<PathBuf>>>) -> Vec<PathBuf> {
+        if all.get_ref().len() > MAX_BACKUP_DIRECTORIES {
+            let message = format!("more than {MAX_BACKUP_DIRECTORIES} directories are named");
+            self.fault(all.span(), message, "");
+            return Vec::new();
+        }
+        let mut kept = Vec::with_capacity(all.get_ref().len());
+        for directory in all.get_ref() {
+            let is_plain =
+                !directory.get_ref().components().any(|part| part == Component::ParentDir);
+            if directory.get_ref().is_absolute() && is_plain {
+                kept.push(directory.get_ref().clone());
+            } else {
+                let message = "the directory of backups is not an absolute path without \"..\"";
+                self.fault(directory.span(), message, "as in \"/srv/sauvegardes\"");
+            }
+        }
+        kept
+    }
+
+    fn ports(&mut self, ports: Option<&Spanned<Vec<Spanned<i64>>>>) -> Vec<RangeInclusive<u16>> {
         let Some(ports) = ports else { return Vec::new() };
-        if ports.get_ref().len() > MAX_HTTP_PORTS {
-            self.fault(ports.span(), format!("more than {MAX_HTTP_PORTS} ports are allowed"), "");
+        if ports.get_ref().len() > MAX_PORTS {
+            self.fault(ports.span(), format!("more than {MAX_PORTS} ports are allowed"), "");
             return Vec::new();
         }
         let mut kept = Vec::with_capacity(ports.get_ref().len());

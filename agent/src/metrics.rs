@@ -51,6 +51,7 @@ impl From<&ProbeKind> for Kind {
             ProbeKind::Snmp { .. } => "snmp",
             ProbeKind::Host => "host",
             ProbeKind::Mesh { .. } => "mesh",
+            ProbeKind::Service(_) => "service",
         };
         Self { probe }
     }

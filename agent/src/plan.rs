@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-pub use proto::{v1::Metric, zoned::Zoned};
+pub use proto::{
+    v1::{Metric, ServiceKind},
+    zoned::Zoned,
+};
 
 /// Everything this agent measures. Versions only grow.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,6 +101,8 @@ pub enum ProbeKind {
         /// Between two requests to one peer.
         spacing: Duration,
     },
+    /// One service of the catalogue at each target.
+    Service(Service),
 }
 
 /// The agent of another site.
@@ -128,6 +133,30 @@ impl std::fmt::Debug for LinkKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("LinkKey(..)")
     }
+}
+
+/// A service of the catalogue, and where it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Which one; never `Unspecified`.
+    pub kind: ServiceKind,
+    /// As `probe::service` reads them: `host:port`, an interface, a URL or a path, by the kind.
+    pub targets: Vec<String>,
+    /// What a RADIUS server and its clients share.
+    pub secret: Option<Secret>,
+    /// What is asked for through a proxy.
+    pub pages: Option<Pages>,
+}
+
+/// Pages that tell whether a proxy and its filter do their work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pages {
+    /// URL of a page that everybody may see.
+    pub permitted: String,
+    /// URL of a page that the filter must block.
+    pub blocked: Option<String>,
+    /// Words that stand on the page to block: an answer without them is the filter's own.
+    pub blocked_text: Option<String>,
 }
 
 /// Text that must not reach a log, an error or a debug dump.

@@ -18,7 +18,10 @@ pub mod signals;
 pub mod volumes;
 
 pub use clock::{boot_ns, boot_tag};
-pub use interfaces::{InterfaceOctets, interface_octets, is_internal_interface};
+pub use interfaces::{
+    Card, InterfaceOctets, card, default_interface, interface_octets, is_internal_interface,
+    raw_udp,
+};
 pub use machine::{hostname, machine_text, os};
 pub use network::{
     RESOLV_CONF, default_gateways, first_resolver, has_route, interface_index, is_own, is_own_on,

@@ -14,8 +14,10 @@ pub mod icmp;
 pub mod ladder;
 pub mod mesh;
 mod own;
+pub mod service;
 pub mod snmp;
 pub mod tcp;
+mod web;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -24,7 +26,7 @@ pub use build::build;
 pub use env::Env;
 use futures_util::future::join_all;
 
-use crate::plan::{Column, Metric};
+use crate::plan::{Column, Metric, ServiceKind};
 
 /// One value of a round in its metric's resolution (`proto/vigie.proto`, `domain::metric`);
 /// `None` is "not measured", never zero.
@@ -67,6 +69,12 @@ pub enum Outcome {
     NotAsked = 7,
     /// The target answered that it failed (HTTP 5xx, DNS SERVFAIL).
     Failed = 8,
+    /// The certificate is past its end.
+    Expired = 9,
+    /// A filter keeps back a page that everybody may see.
+    Blocked = 10,
+    /// A filter lets a page through that it must keep back.
+    NotBlocked = 11,
 }
 
 /// Measures one group, round after round. Implementations keep what they need between rounds
@@ -121,6 +129,12 @@ pub enum BuildError {
     /// The text is not a domain name.
     #[error("{0:?} is not a domain name")]
     Name(String),
+    /// The text names no place where this service could be asked.
+    #[error("{0:?} is no place for the service {kind}", kind = .1.as_str_name())]
+    Place(String, ServiceKind),
+    /// A proxy is asked for no page.
+    #[error("the proxy is asked for no page")]
+    NoPage,
     /// A figure of the plan is out of its range.
     #[error("{what} is {value}, which is not in {range}")]
     Range {

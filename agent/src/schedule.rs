@@ -13,7 +13,7 @@ pub use budget::{Ask, Budget};
 use proto::v1::GapReason;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::plan::{Group, ProbeKind};
+use crate::plan::{Group, ProbeKind, ServiceKind};
 
 /// The first rounds of a new plan are spread over at most this.
 const START_SPREAD: Duration = Duration::from_secs(3);
@@ -148,10 +148,11 @@ pub fn round_limit(group: &Group) -> Duration {
             *spacing * u32::from(*count) + group.timeout * LIMIT_TIMEOUTS
         }
         // A name look-up, a connection and an answer, each with its own wait.
-        ProbeKind::Http { .. } | ProbeKind::Tcp { .. } | ProbeKind::Dns { .. } => {
-            group.timeout * LIMIT_TIMEOUTS
-        }
-        ProbeKind::Host => group.timeout * LIMIT_TIMEOUTS,
+        ProbeKind::Http { .. }
+        | ProbeKind::Tcp { .. }
+        | ProbeKind::Dns { .. }
+        | ProbeKind::Service(_)
+        | ProbeKind::Host => group.timeout * LIMIT_TIMEOUTS,
     };
     limit.min(group.period)
 }
@@ -172,6 +173,27 @@ pub fn packets(group: &Group) -> u64 {
         }
         ProbeKind::Host => 0,
         ProbeKind::Mesh { peers, count, .. } => of(peers.len(), u64::from(*count)),
+        ProbeKind::Service(service) => of(service.targets.len(), service_packets(service.kind)),
+    }
+}
+
+/// What asking a service once sends: a datagram, or the handshakes, the words and the end of a
+/// connection.
+fn service_packets(kind: ServiceKind) -> u64 {
+    match kind {
+        ServiceKind::Unspecified | ServiceKind::Backup => 0,
+        ServiceKind::Dhcp | ServiceKind::Ntp | ServiceKind::Radius | ServiceKind::Sip => 1,
+        ServiceKind::Ldap | ServiceKind::Smb | ServiceKind::Nfs | ServiceKind::SipTcp => 6,
+        ServiceKind::Ldaps
+        | ServiceKind::Ipp
+        | ServiceKind::Smtp
+        | ServiceKind::SmtpStarttls
+        | ServiceKind::Smtps
+        | ServiceKind::Imap
+        | ServiceKind::ImapStarttls
+        | ServiceKind::Imaps => 12,
+        // Two pages.
+        ServiceKind::Proxy => 24,
     }
 }
 

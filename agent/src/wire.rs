@@ -13,8 +13,11 @@ use proto::{
 
 use crate::{
     clock::Clock,
-    plan::{Column, Group, LinkKey, MeshPeer, Metric, Plan, ProbeKind, Reflected, Secret},
-    probe::{Round, dial::Endpoint},
+    plan::{
+        Column, Group, LinkKey, MeshPeer, Metric, Pages, Plan, ProbeKind, Reflected, Secret,
+        Service, ServiceKind,
+    },
+    probe::{Round, dial::Endpoint, service::is_place},
     spool::{LaneStatus, NewRecord, StoredRecord},
 };
 
@@ -39,7 +42,7 @@ pub const MAX_REFLECTED: usize = 5_000;
 pub const MIN_MESH_SPACING_MS: u32 = 20;
 /// Longest target, URL, name or label, in bytes.
 pub const MAX_TEXT: usize = 2_048;
-/// Longest community, in bytes.
+/// Longest community or shared secret, in bytes.
 pub const MAX_COMMUNITY: usize = 255;
 
 /// Why a configuration is refused.
@@ -294,10 +297,7 @@ fn probe(raw: &Probe) -> Result<(ProbeKind, usize), GroupError> {
             (ProbeKind::Dns { resolvers, name: raw.name.clone(), record_type }, count_of)
         }
         Probe::Http(raw) => {
-            let urls = each("an http or https URL", &raw.urls, |text| {
-                let web = text.starts_with("http://") || text.starts_with("https://");
-                (web && !text.contains(char::is_control)).then(|| text.to_owned())
-            })?;
+            let urls = each("an http or https URL", &raw.urls, page)?;
             let count_of = urls.len();
             (ProbeKind::Http { urls }, count_of)
         }
@@ -315,6 +315,11 @@ fn probe(raw: &Probe) -> Result<(ProbeKind, usize), GroupError> {
         }
         Probe::Host(v1::HostProbe {}) => (ProbeKind::Host, 1),
         Probe::Mesh(raw) => mesh(raw)?,
+        Probe::Service(raw) => {
+            let service = service(raw)?;
+            let count_of = service.targets.len();
+            (ProbeKind::Service(service), count_of)
+        }
     })
 }
 
@@ -337,6 +342,42 @@ fn mesh(raw: &v1::MeshProbe) -> Result<(ProbeKind, usize), GroupError> {
     let peers = raw.peers.iter().map(peer).collect::<Result<_, GroupError>>()?;
     let spacing = Duration::from_millis(raw.spacing_ms.into());
     Ok((ProbeKind::Mesh { peers, count, spacing }, count_of))
+}
+
+fn page(text: &str) -> Option<String> {
+    let web = text.starts_with("http://") || text.starts_with("https://");
+    (web && !text.contains(char::is_control)).then(|| text.to_owned())
+}
+
+fn service(raw: &v1::ServiceProbe) -> Result<Service, GroupError> {
+    let kind = match ServiceKind::try_from(raw.kind) {
+        Ok(ServiceKind::Unspecified) | Err(_) => return Err(GroupError::Probe),
+        Ok(kind) => kind,
+    };
+    let targets = each("a place of this service", &raw.targets, |text| {
+        is_place(kind, text).then(|| text.to_owned())
+    })?;
+    let len = u32::try_from(raw.secret.len()).unwrap_or(u32::MAX);
+    let most = u32::try_from(MAX_COMMUNITY).unwrap_or(u32::MAX);
+    within("its secret's length", len, 0, most)?;
+    let secret = (!raw.secret.is_empty()).then(|| Secret(raw.secret.clone()));
+    let pages = match &raw.pages {
+        Some(raw) => {
+            short("words of a page", &raw.blocked_text)?;
+            let url = |text: &String| {
+                short("an http or https URL", text)?;
+                page(text).ok_or_else(|| GroupError::Text(text.clone(), "an http or https URL"))
+            };
+            let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+            Some(Pages {
+                permitted: url(&raw.permitted)?,
+                blocked: given(&raw.blocked).as_ref().map(url).transpose()?,
+                blocked_text: given(&raw.blocked_text),
+            })
+        }
+        None => None,
+    };
+    Ok(Service { kind, targets, secret, pages })
 }
 
 /// The record of a round.

@@ -26,6 +26,8 @@ fn each_key_is_read() {
         data_dir = "/srv/vigie"
         allow_networks = ["10.0.0.0/8", "127.0.0.1"]
         allow_http_ports = [631, 9100]
+        allow_service_ports = [2525]
+        backup_directories = ["/srv/sauvegardes"]
         metrics_listen = "off"
         mesh_listen = "off"
         log_format = "json"
@@ -46,6 +48,9 @@ fn each_key_is_read() {
     assert!(config.allow.permits([10, 1, 2, 3].into()).is_ok());
     assert!(config.allow.permits([192, 168, 1, 1].into()).is_err());
     assert!(config.allow.permits_http_port(9100) && !config.allow.permits_http_port(9101));
+    assert!(config.allow.permits_service_port(2525, &[]));
+    assert!(!config.allow.permits_service_port(9100, &[]));
+    assert_eq!(config.backup_directories, [PathBuf::from("/srv/sauvegardes")]);
     assert_eq!(config.metrics_listen, None);
     assert_eq!(config.mesh_listen, None);
     assert_eq!(config.log_format, LogFormat::Json);
@@ -122,10 +127,26 @@ fn a_long_list_of_networks_is_refused() {
 
 #[test]
 fn a_port_that_is_none_is_told() {
-    for port in ["0", "-1", "65536"] {
-        let faults = Config::parse(&format!("allow_http_ports = [8443, {port}]")).unwrap_err();
-        assert_eq!(faults[0].message, format!("{port} is not a port"));
+    for key in ["allow_http_ports", "allow_service_ports"] {
+        for port in ["0", "-1", "65536"] {
+            let faults = Config::parse(&format!("{key} = [8443, {port}]")).unwrap_err();
+            assert_eq!(faults[0].message, format!("{port} is not a port"));
+        }
     }
+}
+
+#[test]
+fn a_directory_of_backups_is_absolute_and_leads_nowhere_else() {
+    for path in ["srv", "/srv/../etc", ""] {
+        let faults = Config::parse(&format!("backup_directories = [\"{path}\"]")).unwrap_err();
+        assert_eq!(
+            faults[0].message,
+            "the directory of backups is not an absolute path without \"..\""
+        );
+    }
+    let many = |n: usize| format!("backup_directories = [{}]", "\"/srv\",".repeat(n));
+    assert!(Config::parse(&many(MAX_BACKUP_DIRECTORIES)).is_ok());
+    assert!(Config::parse(&many(MAX_BACKUP_DIRECTORIES + 1)).is_err());
 }
 
 /// What is told of a file with these bytes.

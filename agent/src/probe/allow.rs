@@ -36,6 +36,8 @@ pub struct AllowList {
     networks: Option<Vec<Cidr>>,
     /// Beside [`HTTP_PORTS`].
     http_ports: Vec<RangeInclusive<u16>>,
+    /// Beside those of each service.
+    service_ports: Vec<RangeInclusive<u16>>,
     own: Arc<OwnAddresses>,
 }
 
@@ -86,6 +88,43 @@ impl AllowList {
     #[must_use]
     pub fn permits_http_port(&self, port: u16) -> bool {
         HTTP_PORTS.iter().chain(&self.http_ports).any(|ports| ports.contains(&port))
+    }
+
+    /// Permits services on these ports too, whatever their kind.
+    #[must_use]
+    pub fn and_service_ports(
+        mut self,
+        ports: impl IntoIterator<Item = RangeInclusive<u16>>,
+    ) -> Self {
+        self.service_ports.extend(ports);
+        self
+    }
+
+    /// Whether a service whose usual ports these are may be asked on `port`.
+    #[must_use]
+    pub fn permits_service_port(&self, port: u16, usual: &[RangeInclusive<u16>]) -> bool {
+        usual.iter().chain(&self.service_ports).any(|ports| ports.contains(&port))
+    }
+
+    /// Whether the configuration gives a list.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        self.networks.is_some()
+    }
+
+    /// Whether the list holds `address`; where there is none, it holds all.
+    #[must_use]
+    pub fn lists(&self, address: IpAddr) -> bool {
+        self.listed(address).is_ok()
+    }
+
+    /// Whether a proxy may be asked for a page of `address`: which networks it may reach is its own
+    /// affair, but not what is always denied.
+    pub fn permits_relayed(&self, address: IpAddr) -> Result<(), Denied> {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => self.judge_v4(v4),
+            IpAddr::V6(v6) => self.judge_v6(v6),
+        }
     }
 
     /// Whether `address` may be probed. What is this machine's own is asked of the kernel, whose
@@ -435,6 +474,25 @@ mod tests {
         assert_eq!(ports(&AllowList::default()), [80, 443, 8_000, 8_999]);
         let more = AllowList::default().and_http_ports([631..=631, 9_000..=9_050]);
         assert_eq!(ports(&more), [80, 443, 631, 8_000, 8_999, 9_000]);
+    }
+
+    #[test]
+    fn services_are_asked_on_their_usual_ports() {
+        let usual = [25..=25, 587..=587];
+        let plain = AllowList::default();
+        assert!(plain.permits_service_port(587, &usual) && !plain.permits_service_port(26, &usual));
+        let more = AllowList::default().and_service_ports([2_525..=2_525]);
+        assert!(more.permits_service_port(2_525, &usual) && !more.permits_http_port(2_525));
+    }
+
+    #[test]
+    fn a_proxy_is_not_asked_for_what_nobody_may_ask() {
+        let allow = AllowList::only(vec!["10.0.0.0/8".parse().unwrap()]);
+        let relayed = |text: &str| allow.permits_relayed(text.parse().unwrap()).is_ok();
+        assert!(relayed("192.0.2.1") && relayed("10.0.0.1") && relayed("2001:db8::1"));
+        for text in ["127.0.0.1", "169.254.169.254", "::ffff:127.0.0.1", "0.0.0.0", "224.0.0.1"] {
+            assert!(!relayed(text), "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 
 use super::{
     BuildError, Outcome, Probe, ProbeError, Round, dns::DnsProbe, env::Env, host::HostProbe,
-    http::HttpProbe, icmp::IcmpProbe, mesh::MeshProbe, snmp::SnmpProbe, tcp::TcpProbe,
+    http::HttpProbe, icmp::IcmpProbe, mesh::MeshProbe, service::ServiceProbe, snmp::SnmpProbe,
+    tcp::TcpProbe,
 };
 use crate::logs::chain;
 use crate::plan::{Column, Group, Metric, ProbeKind};
@@ -41,6 +42,7 @@ pub fn build(group: &Group, env: &Env) -> Result<Box<dyn Probe>, BuildError> {
         ProbeKind::Mesh { peers, count, spacing } => {
             Box::new(MeshProbe::new(group, peers, *count, *spacing, env)?)
         }
+        ProbeKind::Service(service) => Box::new(ServiceProbe::new(group, service, env)?),
     })
 }
 

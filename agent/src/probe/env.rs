@@ -16,10 +16,12 @@ pub struct Env {
     pub pinger: Arc<Pinger>,
     /// Looks names up, a few at a time.
     pub names: Arc<Names>,
-    /// The certificate authorities that HTTPS probes trust, loaded at their first use.
+    /// The certificate authorities that probes of TLS trust, loaded at their first use.
     pub trust: Arc<Trust>,
     /// Names the resolver that a DNS probe of "the system's" asks.
     pub resolv_conf: PathBuf,
+    /// Directories whose backups may be looked for.
+    pub backup_directories: Arc<[PathBuf]>,
 }
 
 impl Env {
@@ -33,6 +35,7 @@ impl Env {
             names: Arc::new(Names::new()),
             trust: Arc::new(Trust::system()),
             resolv_conf: platform::RESOLV_CONF.into(),
+            backup_directories: Arc::default(),
         }
     }
 }

@@ -6,38 +6,27 @@
 
 pub mod tls;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Uri, header};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
-use tls::HandshakeRecord;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, timeout_at},
-};
-use tokio_rustls::TlsConnector;
+use http::{Request, header, response};
+use http_body_util::Full;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     BuildError, Cell, Changes, Outcome, Probe, ProbeError, Round,
-    dial::{self, Endpoint, Host},
+    dial::{self, Host},
     env::Env,
+    web::{self, Stream, Url},
 };
-use crate::logs::chain;
-use crate::plan::{Group, Metric};
+use crate::{
+    logs::chain,
+    plan::{Group, Metric},
+};
 
-/// Largest head of an answer, in bytes.
-const MAX_HEAD_BYTES: usize = 64 << 10;
-/// Most header lines of an answer.
-const MAX_HEADERS: usize = 100;
 /// A body is read up to here and the answer then counts as whole.
 pub const MAX_BODY_BYTES: u64 = 1 << 20;
-/// Longest URL.
-const MAX_URL_LEN: usize = 2048;
 
 /// Measures the URLs of one group.
 pub struct HttpProbe {
@@ -49,17 +38,8 @@ pub struct HttpProbe {
 
 /// One URL, taken apart once.
 struct Target {
-    endpoint: Endpoint,
-    /// As the `Host` header gives it.
-    authority: String,
-    path: String,
-    tls: Option<Tls>,
-}
-
-struct Tls {
-    connector: TlsConnector,
-    name: ServerName<'static>,
-    record: Arc<HandshakeRecord>,
+    url: Url,
+    tls: Option<tls::Client>,
 }
 
 /// What one request found; a phase that was not reached is `None`. Times in microseconds.
@@ -107,13 +87,7 @@ impl HttpProbe {
             Ok(()) => Outcome::Ok,
             Err(outcome) => outcome,
         });
-        if let Some(tls) = &target.tls {
-            let seen = tls.record.take();
-            found.certificate_expiry = seen.not_after;
-            if let Some(reason) = seen.new_refusal {
-                tracing::info!(target = ?target.authority, ?reason, "a certificate is not valid");
-            }
-        }
+        found.certificate_expiry = target.tls.as_ref().and_then(tls::Client::not_after);
         found
     }
 
@@ -123,11 +97,11 @@ impl HttpProbe {
         let started = Instant::now();
         let deadline = started + self.group.timeout;
         let (names, allow) = (&self.env.names, &self.env.allow);
-        if !allow.permits_http_port(target.endpoint.port) {
+        if !allow.permits_http_port(target.url.endpoint.port) {
             return Err(Outcome::NotAsked);
         }
-        let addresses = dial::resolve(names, allow, &target.endpoint, deadline).await?;
-        if matches!(target.endpoint.host, Host::Name(_)) {
+        let addresses = dial::resolve(names, allow, &target.url.endpoint, deadline).await?;
+        if matches!(target.url.endpoint.host, Host::Name(_)) {
             found.name = Some(super::micros(started.elapsed()));
         }
         timeout_at(deadline, target.ask(&addresses, found))
@@ -144,130 +118,79 @@ impl Target {
         found.connect = Some(connect_us);
         // The request is one small segment: waiting to fill it would be measured.
         stream.set_nodelay(true).map_err(|_| Outcome::NotAsked)?;
+        let stream: Stream = Box::new(stream);
         match &self.tls {
             None => request(stream, self, found).await,
             Some(tls) => {
                 let handshake = Instant::now();
-                let stream = tls.connector.connect(tls.name.clone(), stream).await;
-                let stream = stream.map_err(|error| {
-                    tracing::debug!(target = ?self.authority, error = chain(&error), "TLS failed");
-                    Outcome::Tls
-                })?;
+                let stream = tls.handshake(stream).await?;
                 found.tls = Some(super::micros(handshake.elapsed()));
                 request(stream, self, found).await
             }
         }
     }
 
-    fn new(url: &str, env: &Env) -> Result<Self, BuildError> {
-        let refused = || BuildError::Url(url.to_owned());
-        if url.len() > MAX_URL_LEN {
-            return Err(refused());
-        }
-        let uri: Uri = url.parse().map_err(|_| refused())?;
-        let authority = uri.authority().ok_or_else(refused)?.as_str();
-        // What stands before an `@` is a credential, or a host in disguise.
-        if authority.contains('@') {
-            return Err(refused());
-        }
-        let is_tls = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            Some(_) | None => return Err(refused()),
-        };
-        let host = uri.host().ok_or_else(refused)?;
-        // Not `Uri::port`, for which a port out of range is none at all.
-        let port = match authority.strip_prefix(host).ok_or_else(refused)? {
-            "" => Some(if is_tls { 443 } else { 80 }),
-            colon_port => colon_port.strip_prefix(':').and_then(dial::port),
-        };
-        let port = port.ok_or_else(refused)?;
-        let host = Host::parse(host).ok_or_else(refused)?;
-        let tls = if is_tls {
-            let name = match &host {
-                Host::Address(address) => ServerName::IpAddress((*address).into()),
-                Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| refused())?,
-            };
-            let record = Arc::new(HandshakeRecord::new(&env.trust).map_err(BuildError::Tls)?);
-            let connector = tls::connector(&record).map_err(BuildError::Tls)?;
-            Some(Tls { connector, name, record })
+    fn new(text: &str, env: &Env) -> Result<Self, BuildError> {
+        let refused = || BuildError::Url(text.to_owned());
+        let url = Url::of_page(text).ok_or_else(refused)?;
+        let tls = if url.is_tls {
+            let client = tls::Client::new(&url.endpoint.host, &env.trust, Some(tls::HTTP));
+            Some(client.map_err(BuildError::Tls)?.ok_or_else(refused)?)
         } else {
             None
         };
-        if let Host::Address(address) = host
+        let authority = &url.authority;
+        if let Host::Address(address) = url.endpoint.host
             && let Err(error) = env.allow.permits(address)
         {
             tracing::warn!(target = ?authority, error = chain(&error), "a target is not probed");
         }
-        if !env.allow.permits_http_port(port) {
+        if !env.allow.permits_http_port(url.endpoint.port) {
             tracing::warn!(target = ?authority, "a target is not probed: no port of a web server");
         }
-        let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
-        let authority = authority.to_owned();
-        Ok(Self { endpoint: Endpoint { host, port }, authority, path, tls })
+        Ok(Self { url, tls })
     }
 }
 
 /// Sends the request over `stream` and reads the answer.
-async fn request<S>(stream: S, target: &Target, found: &mut Found) -> Result<(), Outcome>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let request = Request::get(target.path.as_str())
-        .header(header::HOST, target.authority.as_str())
-        .header(header::USER_AGENT, concat!("vigie-agent/", env!("CARGO_PKG_VERSION")))
+async fn request(stream: Stream, target: &Target, found: &mut Found) -> Result<(), Outcome> {
+    let request = Request::get(target.url.path.as_str())
+        .header(header::HOST, target.url.authority.as_str())
+        .header(header::USER_AGENT, web::USER_AGENT)
         .header(header::ACCEPT, "*/*")
         // Counted as it comes: nothing is ever decompressed.
         .header(header::ACCEPT_ENCODING, "identity")
         .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
+        .body(Full::<Bytes>::default())
         .map_err(|_| Outcome::NotAsked)?;
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| outcome_of(&error))?;
-    let exchange = async {
-        let sent = Instant::now();
-        let response = sender.send_request(request).await.map_err(|error| outcome_of(&error))?;
-        // When the head is whole, which a monitoring probe can not tell from its first byte.
-        found.first_byte = Some(super::micros(sent.elapsed()));
-        found.status = Some(response.status().as_u16().into());
-        let mut body = response.into_body();
-        let mut bytes = 0;
-        while bytes < MAX_BODY_BYTES
-            && let Some(frame) = body.frame().await
-        {
-            let frame = frame.map_err(|error| outcome_of(&error))?;
-            bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-            found.body_bytes = i64::try_from(bytes.min(MAX_BODY_BYTES)).ok();
-        }
-        found.body_bytes = i64::try_from(bytes.min(MAX_BODY_BYTES)).ok();
-        Ok(())
-    };
-    // The connection does the input and output of the exchange, and its errors reach the exchange.
-    let drive = async {
-        if let Err(error) = connection.await {
-            tracing::trace!(error = chain(&error), "an HTTP connection failed");
-        }
-        std::future::pending().await
-    };
-    tokio::select! {
-        exchanged = exchange => exchanged,
-        never = drive => never,
+    web::exchange(stream, request, &mut Answer { found, sent: Instant::now(), bytes: 0 }).await
+}
+
+/// Notes of an answer what is measured of it.
+struct Answer<'a> {
+    found: &'a mut Found,
+    sent: Instant,
+    bytes: u64,
+}
+
+impl Answer<'_> {
+    fn count(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        self.found.body_bytes = i64::try_from(self.bytes.min(MAX_BODY_BYTES)).ok();
     }
 }
 
-/// What hyper's error tells of the server.
-fn outcome_of(error: &hyper::Error) -> Outcome {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
-    match cause.map(std::io::Error::kind) {
-        Some(std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe) => {
-            Outcome::Refused
-        }
-        // Not HTTP, too large a head, or an end before the end.
-        Some(_) | None => Outcome::Malformed,
+impl web::Reader for Answer<'_> {
+    fn head(&mut self, head: &response::Parts) {
+        // When the head is whole, which a monitoring probe can not tell from its first byte.
+        self.found.first_byte = Some(super::micros(self.sent.elapsed()));
+        self.found.status = Some(head.status.as_u16().into());
+        self.count(0);
+    }
+
+    fn data(&mut self, data: &[u8]) -> bool {
+        self.count(data.len());
+        self.bytes < MAX_BODY_BYTES
     }
 }
 
@@ -303,6 +226,8 @@ impl Probe for HttpProbe {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{clock::SystemClock, probe::allow::AllowList};
 
@@ -321,8 +246,9 @@ mod tests {
             ("https://[2001:db8::1]:8443/", "[2001:db8::1]", 8443, "/"),
         ] {
             let target = target(url).unwrap_or_else(|| panic!("{url}"));
-            assert_eq!(Some(target.endpoint.host), Host::parse(host), "{url}");
-            assert_eq!((target.endpoint.port, target.path.as_str()), (port, path), "{url}");
+            let read = target.url;
+            assert_eq!(Some(read.endpoint.host), Host::parse(host), "{url}");
+            assert_eq!((read.endpoint.port, read.path.as_str()), (port, path), "{url}");
         }
     }
 
@@ -350,7 +276,7 @@ mod tests {
         ] {
             assert!(target(url).is_none(), "{url:?}");
         }
-        assert!(target(&format!("http://a/{}", "x".repeat(MAX_URL_LEN - 9))).is_some());
-        assert!(target(&format!("http://a/{}", "x".repeat(MAX_URL_LEN - 8))).is_none());
+        assert!(target(&format!("http://a/{}", "x".repeat(web::MAX_URL_LEN - 9))).is_some());
+        assert!(target(&format!("http://a/{}", "x".repeat(web::MAX_URL_LEN - 8))).is_none());
     }
 }

@@ -112,6 +112,34 @@ fn numbers_of_things_are_bounded() {
     assert!(plan(&large).unwrap_err().to_string().ends_with("bytes, the limit is 1048576"));
 }
 
+fn ntp() -> v1::ServiceProbe {
+    v1::ServiceProbe {
+        kind: v1::ServiceKind::Ntp.into(),
+        targets: vec!["10.0.0.1:123".to_owned(), "ntp.example.fr:123".to_owned()],
+        ..v1::ServiceProbe::default()
+    }
+}
+
+#[test]
+fn a_service_is_read_with_what_belongs_to_its_kind() {
+    let read = |raw: v1::ServiceProbe| {
+        let plan = plan(&config(vec![v1::Group { probe: Some(Probe::Service(raw)), ..icmp(1) }]));
+        let ProbeKind::Service(service) = plan.unwrap().groups.remove(0).probe else {
+            panic!("another probe")
+        };
+        service
+    };
+    let service = read(ntp());
+    assert_eq!((service.kind, service.targets.len()), (ServiceKind::Ntp, 2));
+    assert_eq!((service.secret, service.pages), (None, None));
+    let pages = v1::FilterPages { permitted: "http://a/".to_owned(), ..Default::default() };
+    let raw = v1::ServiceProbe { secret: "s".to_owned(), pages: Some(pages), ..ntp() };
+    let service = read(raw);
+    assert_eq!(service.secret, Some(Secret("s".to_owned())));
+    let permitted = "http://a/".to_owned();
+    assert_eq!(service.pages, Some(Pages { permitted, blocked: None, blocked_text: None }));
+}
+
 #[test]
 fn what_is_wrong_is_told_with_its_group() {
     for (message, change) in [
@@ -145,6 +173,27 @@ fn what_is_wrong_is_told_with_its_group() {
         ("group 1: \"file:///etc/passwd\" is not an http or https URL", |g| {
             let urls = vec!["file:///etc/passwd".to_owned()];
             g.probe = Some(Probe::Http(v1::HttpProbe { urls }));
+        }),
+        ("group 1: its kind of probe is unknown to this agent", |g| {
+            g.probe = Some(Probe::Service(v1::ServiceProbe { kind: 999, ..ntp() }));
+        }),
+        ("group 1: \"10.0.0.1\" is not a place of this service", |g| {
+            g.probe = Some(Probe::Service(v1::ServiceProbe {
+                targets: vec!["10.0.0.1".into()],
+                ..ntp()
+            }));
+        }),
+        ("group 1: \"gopher://x/\" is not an http or https URL", |g| {
+            let page = |text: &str| text.to_owned();
+            let pages = v1::FilterPages {
+                permitted: page("http://x/"),
+                blocked: page("gopher://x/"),
+                blocked_text: String::new(),
+            };
+            g.probe = Some(Probe::Service(v1::ServiceProbe { pages: Some(pages), ..ntp() }));
+        }),
+        ("group 1: its secret's length is 256, which is not from 0 to 255", |g| {
+            g.probe = Some(Probe::Service(v1::ServiceProbe { secret: "x".repeat(256), ..ntp() }));
         }),
         ("group 1: its community's length is 0, which is not from 1 to 255", |g| {
             let (address, community) = ("10.0.0.1".to_owned(), String::new());

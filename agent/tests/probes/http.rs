@@ -226,13 +226,13 @@ async fn a_port_of_no_web_server_is_not_asked() {
 }
 
 /// An authority, and what it signs.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     roots: rustls::RootCertStore,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -241,17 +241,39 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), roots }
     }
 
-    fn env(&self) -> Env {
+    pub(crate) fn env(&self) -> Env {
         Env { trust: Arc::new(Trust::only(self.roots.clone())), ..loopback() }
     }
 
-    /// Port of a server whose certificate is for `name` and ends on 1 January of `last_year`.
+    /// Port of a web server whose certificate is for `name` and ends on 1 January of `last_year`.
     async fn https(
         &self,
         name: &str,
         last_year: i32,
         speaks: &'static SupportedProtocolVersion,
     ) -> u16 {
+        let acceptor = self.acceptor(name, last_year, speaks);
+        let address = server(move |stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    read_head(&mut stream).await;
+                    let _ =
+                        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                    let _ = stream.shutdown().await;
+                }
+            }
+        });
+        address.await.port()
+    }
+
+    /// The server's side of TLS, with such a certificate.
+    pub(crate) fn acceptor(
+        &self,
+        name: &str,
+        last_year: i32,
+        speaks: &'static SupportedProtocolVersion,
+    ) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);
@@ -265,19 +287,7 @@ impl Authority {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let address = server(move |stream| {
-            let acceptor = acceptor.clone();
-            async move {
-                if let Ok(mut stream) = acceptor.accept(stream).await {
-                    read_head(&mut stream).await;
-                    let _ =
-                        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-                    let _ = stream.shutdown().await;
-                }
-            }
-        });
-        address.await.port()
+        TlsAcceptor::from(Arc::new(config))
     }
 }
 
@@ -303,10 +313,12 @@ async fn a_valid_certificate_gives_its_expiry_by_both_versions_of_tls() {
 async fn an_invalid_certificate_fails_and_still_gives_its_expiry() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let tls13 = &version::TLS13;
-    for (why, port, expiry) in [
-        ("expired", authority.https("localhost", 2021, tls13).await, IN_2021),
-        ("another name's", authority.https("other.test", 2100, tls13).await, IN_2100),
-        ("a stranger's", stranger.https("localhost", 2100, &version::TLS12).await, IN_2100),
+    let tls12 = &version::TLS12;
+    for (why, port, expiry, outcome) in [
+        ("expired", authority.https("localhost", 2021, tls13).await, IN_2021, Outcome::Expired),
+        ("a stranger's", stranger.https("localhost", 2100, tls12).await, IN_2100, Outcome::Tls),
+        ("both", stranger.https("localhost", 2021, tls12).await, IN_2021, Outcome::Expired),
+        ("another name's", authority.https("other.test", 2100, tls13).await, IN_2100, Outcome::Tls),
     ] {
         println!("{why}");
         let url = format!("https://localhost:{port}/");
@@ -315,7 +327,7 @@ async fn an_invalid_certificate_fails_and_still_gives_its_expiry() {
         // Twice: no session may be resumed without its certificate.
         for _ in 0..2 {
             let round = subject.round().await;
-            check(&round, Outcome::Tls, None);
+            check(&round, outcome, None);
             assert_eq!(round.get(0, Metric::HttpCertificateExpiry), Some(expiry));
             assert_eq!(round.get(0, Metric::HttpTlsTime), None);
             assert!(round.get(0, Metric::HttpConnectTime).is_some());

@@ -11,5 +11,6 @@ mod icmp;
 mod ladder;
 mod mesh;
 mod namespace;
+mod service;
 mod support;
 mod tcp;

@@ -25,7 +25,7 @@ pub(crate) fn env(networks: &[&str]) -> Env {
     let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
     let mut env = Env::new(
         Arc::new(SystemClock::new()),
-        AllowList::only(networks).and_http_ports([1..=u16::MAX]),
+        AllowList::only(networks).and_http_ports([1..=u16::MAX]).and_service_ports([1..=u16::MAX]),
     );
     env.trust = Arc::new(Trust::only(rustls::RootCertStore::empty()));
     env

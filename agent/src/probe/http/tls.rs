@@ -1,8 +1,11 @@
-//! TLS as an HTTPS probe needs it: strict, and with the server's certificate read in any case.
+//! TLS as probes need it: strict, and with the server's certificate read in any case.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::logs::chain;
+use crate::{
+    logs::chain,
+    probe::{Outcome, dial::Host, web::Stream},
+};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -14,6 +17,9 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
+
+/// HTTP/1.1 as ALPN calls it.
+pub(in crate::probe) const HTTP: &[u8] = b"http/1.1";
 
 /// The certificate authorities that probes trust.
 #[derive(Debug)]
@@ -73,6 +79,9 @@ pub struct Seen {
     /// Why the certificate was refused, unless the one before was refused for the same reason.
     /// Quotes the certificate: a stranger's text.
     pub new_refusal: Option<String>,
+    /// Whether it was refused and is past its end, be that the reason or not: what is to be done about
+    /// it is the same.
+    pub is_expired: bool,
 }
 
 /// Checks certificates as strictly as any client, and remembers the last one seen, valid or not.
@@ -99,13 +108,71 @@ impl HandshakeRecord {
     /// What was seen since the last call.
     #[must_use]
     pub fn take(&self) -> Seen {
-        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+        self.peek(std::mem::take)
+    }
+
+    fn peek<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
+        look(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// TLS towards one server, which is known by its name or address.
+pub(in crate::probe) struct Client {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+    record: Arc<HandshakeRecord>,
+}
+
+impl Client {
+    /// Towards `host`, for the protocol that ALPN calls so, where it has a name. `None` for a name that
+    /// no certificate can have.
+    pub(in crate::probe) fn new(
+        host: &Host,
+        trust: &Trust,
+        protocol: Option<&[u8]>,
+    ) -> Result<Option<Self>, rustls::Error> {
+        let name = match host {
+            Host::Address(address) => ServerName::IpAddress((*address).into()),
+            Host::Name(name) => match ServerName::try_from(name.clone()) {
+                Ok(name) => name,
+                Err(_) => return Ok(None),
+            },
+        };
+        let record = Arc::new(HandshakeRecord::new(trust)?);
+        let connector = connector(&record, protocol)?;
+        Ok(Some(Self { connector, name, record }))
+    }
+
+    /// Shakes hands over `stream`.
+    pub(in crate::probe) async fn handshake(&self, stream: Stream) -> Result<Stream, Outcome> {
+        match self.connector.connect(self.name.clone(), stream).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => {
+                let server = &self.name;
+                tracing::debug!(target = ?server, error = chain(&error), "TLS failed");
+                let is_expired = self.record.peek(|seen| seen.is_expired);
+                Err(if is_expired { Outcome::Expired } else { Outcome::Tls })
+            }
+        }
+    }
+
+    /// End of the certificate seen since the last call, seconds since the Unix epoch. Why it was
+    /// refused goes to the log, once for each reason.
+    pub(in crate::probe) fn not_after(&self) -> Option<i64> {
+        let seen = self.record.take();
+        if let Some(reason) = seen.new_refusal {
+            tracing::info!(target = ?self.name, ?reason, "a certificate is not valid");
+        }
+        seen.not_after
     }
 }
 
 /// A connector for TLS 1.2 and 1.3 that checks with `record`. Sessions are never resumed: a
 /// resumed one shows no certificate.
-pub fn connector(record: &Arc<HandshakeRecord>) -> Result<TlsConnector, rustls::Error> {
+fn connector(
+    record: &Arc<HandshakeRecord>,
+    protocol: Option<&[u8]>,
+) -> Result<TlsConnector, rustls::Error> {
     let verifier: Arc<dyn ServerCertVerifier> = Arc::clone(record) as _;
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&record.provider))
         .with_protocol_versions(&[&TLS13, &TLS12])?
@@ -113,7 +180,7 @@ pub fn connector(record: &Arc<HandshakeRecord>) -> Result<TlsConnector, rustls::
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocol.into_iter().map(<[u8]>::to_vec).collect();
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
@@ -145,8 +212,10 @@ impl ServerCertVerifier for HandshakeRecord {
         let mut known = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
         let new_refusal = refusal.clone().filter(|_| refusal != *known);
         *known = refusal;
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
-            Seen { not_after: not_after(end_entity), new_refusal };
+        let not_after = not_after(end_entity);
+        let is_past = |end: i64| u64::try_from(end).map_or(true, |end| end < now.as_secs());
+        let is_expired = verdict.is_err() && not_after.is_some_and(is_past);
+        self.peek(|seen| *seen = Seen { not_after, new_refusal, is_expired });
         verdict
     }
 

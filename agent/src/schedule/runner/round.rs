@@ -78,6 +78,7 @@ pub(super) async fn place<'a>(
         | ProbeKind::Dns { .. }
         | ProbeKind::Http { .. }
         | ProbeKind::Host
+        | ProbeKind::Service(_)
         | ProbeKind::Mesh { .. } => None,
     };
     shared.take_packets(group, tick.late).await?;

@@ -107,6 +107,7 @@ async fn a_hundred_devices_that_hang_delay_no_healthy_one_and_no_other_round() {
         | ProbeKind::Dns { .. }
         | ProbeKind::Http { .. }
         | ProbeKind::Host
+        | ProbeKind::Service(_)
         | ProbeKind::Mesh { .. } => Ok(Box::new(Prompt(Arc::clone(&stamps)))),
     });
     let (told, mut records) = tokio::sync::mpsc::unbounded_channel();
