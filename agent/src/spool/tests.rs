@@ -243,7 +243,9 @@ fn a_start_tells_the_gap_and_whether_the_stop_was_clean() {
             | Kind::Surroundings(_)
             | Kind::SnmpInventory(_)
             | Kind::HostInventory(_)
-            | Kind::Interception(_)) => format!("{other:?}"),
+            | Kind::Interception(_)
+            | Kind::Sighting(_)
+            | Kind::DiscoveryRound(_)) => format!("{other:?}"),
         })
         .collect();
     assert_eq!(
