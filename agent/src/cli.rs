@@ -22,6 +22,8 @@ use crate::{
     status,
 };
 
+mod inspect;
+mod profiles;
 mod words;
 
 use words::Language;
@@ -47,6 +49,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Agent(AgentCommand),
+    Inspect(Box<inspect::InspectArgs>),
+    Profiles {
+        #[command(subcommand)]
+        command: profiles::Command,
+    },
+}
+
+/// What needs this machine's configuration.
+#[derive(Debug, Subcommand)]
+enum AgentCommand {
     Run(RunArgs),
     Enrol(EnrolArgs),
     Status,
@@ -79,10 +93,21 @@ pub fn main() -> ExitCode {
     let read = words::command(language)
         .try_get_matches_from(given)
         .and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match read {
+    let mut cli = match read {
         Ok(cli) => cli,
         // Help goes to standard output with status 0, faults to standard error with status 2.
         Err(error) => error.exit(),
+    };
+    // A technician's tools need no agent on the machine, so none of its configuration either.
+    let command = match cli.command.take() {
+        Some(Command::Inspect(args)) if !cli.check_config => return inspect::main(&args, language),
+        Some(Command::Profiles { command }) if !cli.check_config => {
+            return profiles::main(&command, language);
+        }
+        Some(Command::Agent(command)) => command,
+        Some(Command::Inspect(_) | Command::Profiles { .. }) | None => {
+            AgentCommand::Run(RunArgs::default())
+        }
     };
     let config = match read_config(&cli) {
         Ok(Ok(config)) => config,
@@ -96,11 +121,10 @@ pub fn main() -> ExitCode {
     if cli.check_config {
         return say(language.t("la configuration est correcte\n", "the configuration is correct\n"));
     }
-    let command = cli.command.unwrap_or(Command::Run(RunArgs::default()));
     let logs = match command {
-        Command::Run(_) => logs::start(config.log_format, "info"),
-        Command::Enrol(_) => logs::start(config.log_format, "warn"),
-        Command::Status => Ok(()),
+        AgentCommand::Run(_) => logs::start(config.log_format, "info"),
+        AgentCommand::Enrol(_) => logs::start(config.log_format, "warn"),
+        AgentCommand::Status => Ok(()),
     };
     if let Err(error) = logs {
         return failed(FAULTY, &error.into());
@@ -152,16 +176,16 @@ fn read_config(cli: &Cli) -> anyhow::Result<Result<Config, String>> {
 }
 
 /// Text to print at the end.
-async fn run(command: Command, config: Config, language: Language) -> anyhow::Result<String> {
+async fn run(command: AgentCommand, config: Config, language: Language) -> anyhow::Result<String> {
     match command {
-        Command::Run(args) => {
+        AgentCommand::Run(args) => {
             let stop = stop_on_signals()?;
             let extra = Extra { spool_ledger: args.spool_ledger };
             app::run(config, Arc::new(SystemClock::new()), stop, extra).await?;
             Ok(String::new())
         }
-        Command::Enrol(args) => enrol(&config, &args, language).await,
-        Command::Status => Ok(status::screen(&config).await),
+        AgentCommand::Enrol(args) => enrol(&config, &args, language).await,
+        AgentCommand::Status => Ok(status::screen(&config).await),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod config;
 pub mod device;
 pub mod enrol;
 pub mod identity;
+pub mod inspect;
 pub mod logs;
 pub mod metrics;
 pub mod plan;

@@ -96,6 +96,16 @@ pub(super) fn command(language: Language) -> Command {
             ),
         ),
     ];
+    let inspect_about = t(
+        "Lit tout ce qu'un appareil dit de lui-même par SNMP",
+        "Reads all that a device tells of itself by SNMP",
+    );
+    let profiles_about = t("Profils d'appareils", "Device profiles");
+    let check_about = t(
+        "Dit ce qui ne va pas dans les profils d'un répertoire",
+        "Tells what is wrong with the profiles of a directory",
+    );
+    let check = [("dir", t("Répertoire des fichiers `*.toml`", "Directory of the files `*.toml`"))];
     dress(command.about(about), language)
         .after_help(t(
             "VIGIE_LOG règle le détail du journal : error, warn, info, debug, trace.",
@@ -115,6 +125,73 @@ pub(super) fn command(language: Language) -> Command {
                 t("Inscrit cette machine avec un jeton", "Enrols this machine with a token");
             dress(helped(command, &enrol).about(about), language)
         })
+        .mut_subcommand("inspect", |command| {
+            let after = t(
+                "Fin : 0 l'appareil a répondu, 2 la commande est fautive, 3 pas de réponse.",
+                "Exit status: 0 the device answered, 2 faulty command, 3 no answer.",
+            );
+            let command = helped(command, &inspect(language)).about(inspect_about);
+            dress(command.after_help(after), language)
+        })
+        .mut_subcommand("profiles", |command| {
+            let command = command.about(profiles_about).mut_subcommand("check", |command| {
+                dress(helped(command, &check).about(check_about), language)
+            });
+            dress(command, language)
+        })
+}
+
+/// Help of the arguments of `inspect`.
+fn inspect(language: Language) -> [(&'static str, &'static str); 16] {
+    let t = |french, english| language.t(french, english);
+    [
+        (
+            "address",
+            t(
+                "Adresse ou nom, avec un port s'il n'est pas 161",
+                "Address or name, with a port if it is not 161",
+            ),
+        ),
+        ("community", t("Communauté (SNMP v2c)", "Community (SNMP v2c)")),
+        (
+            "community_file",
+            t(
+                "Fichier de la communauté : elle n'est pas dans la liste des processus",
+                "File of the community, which keeps it out of the list of processes",
+            ),
+        ),
+        ("v1", t("SNMP v1 au lieu de v2c", "SNMP v1 rather than v2c")),
+        ("v3_user", t("Utilisateur (SNMP v3)", "User (SNMP v3)")),
+        ("v3_auth_protocol", "md5, sha1, sha224, sha256, sha384, sha512"),
+        ("v3_auth_password", t("Mot de passe d'authentification", "Authentication password")),
+        (
+            "v3_auth_password_file",
+            t("Fichier du mot de passe d'authentification", "File of the authentication password"),
+        ),
+        ("v3_priv_protocol", "des, aes128, aes192, aes256"),
+        ("v3_priv_password", t("Mot de passe de chiffrement", "Privacy password")),
+        (
+            "v3_priv_password_file",
+            t("Fichier du mot de passe de chiffrement", "File of the privacy password"),
+        ),
+        ("v3_context", t("Contexte (SNMP v3)", "Context (SNMP v3)")),
+        (
+            "profiles",
+            t(
+                "Répertoire de profils à lire en plus de ceux du programme",
+                "Directory of profiles to read beside the built-in ones",
+            ),
+        ),
+        ("timeout", t("Attente d'une réponse, en secondes", "Wait for one answer, in seconds")),
+        ("json", t("Une ligne de JSON au lieu d'une page", "A line of JSON rather than a page")),
+        (
+            "verbose",
+            t(
+                "Dit aussi le nombre de requêtes et la durée",
+                "Tells the number of requests and the time too",
+            ),
+        ),
+    ]
 }
 
 /// What clap would say in English.

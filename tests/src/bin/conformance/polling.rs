@@ -1,17 +1,13 @@
-//! `conformance RECORDINGS ADDRESS`: asks recorded devices, as a simulator serves them, and compares
-//! what the SNMP probe learns with what the recordings hold: the interfaces, the width of their
-//! counters, and the counters of 32 bits of those that have no wider ones.
+//! What the SNMP probe polls of a recorded device: the interfaces, the width of their counters, and the
+//! counters of 32 bits of those that have no wider ones.
 //!
 //! A recording is partial by nature: a device without `ifTable` must still be asked without harm.
-
-#![expect(clippy::print_stdout, reason = "a check prints its findings")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::ExitCode,
     time::Duration,
 };
 
@@ -105,25 +101,10 @@ impl Recording {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<ExitCode> {
-    let mut words = std::env::args().skip(1);
-    let (directory, address) =
-        words.next().zip(words.next()).context("conformance RECORDINGS ADDRESS")?;
-    let address: SocketAddr = address.parse().context("ADDRESS is no IP:port")?;
-    let mut paths: Vec<PathBuf> = fs::read_dir(&directory)
-        .with_context(|| format!("cannot list {directory}"))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    paths.sort();
-    // `name@vlan` files are views of one device, without interfaces of their own.
-    paths.retain(|path| {
-        path.extension().is_some_and(|kind| kind == "snmprec")
-            && !path.to_string_lossy().contains('@')
-    });
-    ensure!(!paths.is_empty(), "no recordings in {directory}");
+/// Polls every device, one after the other; true when all went well.
+pub(crate) async fn check(paths: &[PathBuf], address: SocketAddr) -> Result<bool> {
     let (mut good, mut bad, mut rows, mut narrow) = (0, 0, 0, 0);
-    for path in &paths {
+    for path in paths {
         let recording = Recording::read(path)?;
         match ask(&recording, address).await {
             Ok((count, counters)) => {
@@ -142,8 +123,8 @@ async fn main() -> Result<ExitCode> {
         }
     }
     println!("{rows} interfaces of {good} devices and {narrow} counters of 32 bits as recorded");
-    println!("{good} passed, {bad} failed");
-    Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!("{good} polled, {bad} failed");
+    Ok(bad == 0)
 }
 
 /// One round of a probe with these columns.
@@ -173,7 +154,9 @@ async fn ask(recording: &Recording, address: SocketAddr) -> Result<(usize, usize
         | Event::Started(_)
         | Event::Stopped(_)
         | Event::HostInventory(_)
-        | Event::Interception(_) => None,
+        | Event::Interception(_)
+        | Event::Sighting(_)
+        | Event::DiscoveryRound(_) => None,
     });
     let inventory = inventory.with_context(|| format!("no inventory, {:?}", round.cells))?;
     let interfaces = compare(recording, inventory)?;
