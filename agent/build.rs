@@ -1,9 +1,5 @@
 //! Checks the profiles in `profiles/` and packs them for the program. A fault ends the build.
 
-// The modules below are the agent's own; what only the agent calls is not dead.
-#![allow(dead_code)]
-#![expect(clippy::print_stdout, reason = "how a build script talks to cargo")]
-
 #[path = "src/profile/check.rs"]
 pub mod check;
 #[path = "src/profile/check_rules.rs"]
@@ -31,7 +27,7 @@ use std::{
     process::ExitCode,
 };
 
-use check::{Fault, Files};
+use check::Files;
 
 const PROFILES: &str = "profiles";
 /// The best that the format has but for its ultra levels: it is paid once, here.
@@ -60,18 +56,24 @@ fn build() -> Result<(), Box<dyn Error>> {
         match check::parse(text.clone()) {
             Ok(file) => drop(files.insert(name.to_owned(), file)),
             Err(faults) => {
-                report.extend(faults.iter().map(|fault| line(name, &text, fault)));
+                report.extend(faults.iter().map(|fault| fault.line(&shown(name), &text)));
             }
         }
     }
     if report.is_empty() {
         let faults = check::check(&files);
-        report.extend(faults.iter().map(|(name, fault)| line(name, &files[name].text, fault)));
+        let line =
+            |(name, fault): &(String, check::Fault)| fault.line(&shown(name), &files[name].text);
+        report.extend(faults.iter().map(line));
     }
     if !report.is_empty() {
         return Err(report.join("\n").into());
     }
     pack(&files)
+}
+
+fn shown(name: &str) -> String {
+    format!("agent/{PROFILES}/{name}.toml")
 }
 
 fn paths() -> Result<Vec<PathBuf>, Box<dyn Error>> {
@@ -84,12 +86,6 @@ fn paths() -> Result<Vec<PathBuf>, Box<dyn Error>> {
     }
     paths.sort();
     Ok(paths)
-}
-
-fn line(name: &str, text: &str, fault: &Fault) -> String {
-    let (line, column) = check::line_and_column(text, fault.span.start);
-    let hint = if fault.hint.is_empty() { String::new() } else { format!(" ({})", fault.hint) };
-    format!("agent/{PROFILES}/{name}.toml:{line}:{column}: {}{hint}", fault.message)
 }
 
 fn pack(files: &Files) -> Result<(), Box<dyn Error>> {

@@ -19,6 +19,11 @@ use super::{
     uses::{self, Step, Use},
 };
 
+// Named, because the build script reads this file from elsewhere.
+#[cfg(test)]
+#[path = "check/tests.rs"]
+mod tests;
+
 /// The file whose names every other file has.
 pub const STANDARD: &str = "standard";
 /// The profile of devices that no other is for.
@@ -35,6 +40,19 @@ pub struct Fault {
     pub message: String,
     /// What would be right; may be empty.
     pub hint: String,
+}
+
+impl Fault {
+    /// One line: file, line and column from 1, what is wrong, what would be right.
+    #[must_use]
+    pub fn line(&self, path: &str, text: &str) -> String {
+        let before = &text[..text.floor_char_boundary(self.span.start)];
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let (line, column) =
+            (before.matches('\n').count() + 1, before[start..].chars().count() + 1);
+        let hint = if self.hint.is_empty() { String::new() } else { format!(" ({})", self.hint) };
+        format!("{path}:{line}:{column}: {}{hint}", self.message)
+    }
 }
 
 /// A file that was read.
@@ -68,14 +86,6 @@ fn unreadable(text: &str, error: &toml::de::Error) -> Fault {
     let mut lines = error.message().lines();
     let message = lines.next().unwrap_or_default().to_owned();
     Fault { span, message, hint: lines.collect::<Vec<_>>().join("; ") }
-}
-
-/// A place of `text` as line and column, from 1.
-#[must_use]
-pub fn line_and_column(text: &str, at: usize) -> (usize, usize) {
-    let before = &text[..text.floor_char_boundary(at)];
-    let line = before.rfind('\n').map_or(0, |end| end + 1);
-    (before.matches('\n').count() + 1, before[line..].chars().count() + 1)
 }
 
 /// The file and those that it inherits, heirs first; what is missing or goes round is left out.
@@ -319,8 +329,7 @@ impl<'f> Checker<'f> {
             Use::Term(text) => self.text(path, text, false, &resolve),
             Use::Pattern(pattern) => {
                 if let Err(error) = Pattern::new(pattern) {
-                    let cause = error.source.to_string();
-                    self.fault_of(path, pattern, error.to_string(), &cause);
+                    self.fault_of(path, pattern, error.to_string(), &error.reason());
                 }
             }
             Use::Format(format) => match syntax::format(format) {
@@ -440,7 +449,7 @@ fn locate(text: &str, path: &[Step<'_>], exact: Option<&str>) -> Range<usize> {
         let item = items
             .iter()
             .find(|item| matches!(item.get_ref(), DeValue::String(text) if text == exact));
-        return item.map_or(span, |item| item.span());
+        return item.map_or(span, toml::Spanned::span);
     }
     span
 }

@@ -19,6 +19,9 @@ use super::{
 };
 use crate::{config, snmp::Wanted};
 
+#[cfg(test)]
+mod tests;
+
 static HEADS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/heads.zst"));
 static HEADS_LEN: &str = include_str!(concat!(env!("OUT_DIR"), "/heads.len"));
 static TEXTS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/texts.zst"));
@@ -137,9 +140,8 @@ impl Library {
         drop(texts);
         // Which devices it is for is not read from the device any more.
         profile.r#match.clear();
-        let compiled = Compiled::new(&profile)
-            .map_err(|source| LibraryError::Profile { name: name.to_owned(), source })?;
-        Ok(Resolved { name: name.to_owned(), profile, compiled })
+        Resolved::new(name, profile)
+            .map_err(|source| LibraryError::Profile { name: name.to_owned(), source })
     }
 
     fn gather(
@@ -217,9 +219,10 @@ struct Report<'r> {
 
 impl Report<'_> {
     fn add(&mut self, name: &str, text: &str, faults: &[Fault]) {
-        let path = match self.own.contains_key(name) {
-            true => self.directory.join(format!("{name}.toml")).display().to_string(),
-            false => format!("built-in {name}.toml"),
+        let path = if self.own.contains_key(name) {
+            self.directory.join(format!("{name}.toml")).display().to_string()
+        } else {
+            format!("built-in {name}.toml")
         };
         let faults: Vec<config::Fault> = faults
             .iter()
@@ -292,6 +295,11 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    pub(super) fn new(name: &str, profile: Profile) -> Result<Self, CompileError> {
+        let compiled = Compiled::new(&profile)?;
+        Ok(Self { name: name.to_owned(), profile, compiled })
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

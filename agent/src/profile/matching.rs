@@ -126,3 +126,84 @@ impl Candidates {
         self.0.iter().map(|candidate| candidate.name.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snmp::Value;
+
+    const NET_SNMP_LINUX: [u32; 10] = [1, 3, 6, 1, 4, 1, 8072, 3, 2, 10];
+
+    fn head(name: &str, depth: usize, condition: Condition) -> Head {
+        Head { name: name.into(), depth, text: 0..0, conditions: vec![condition] }
+    }
+
+    fn family(oids: &[&[u32]]) -> Condition {
+        let families = oids.iter().map(|oid| Arcs::from(*oid)).collect();
+        Condition { families, ..Condition::default() }
+    }
+
+    fn names(heads: &[Head], sys_object_id: &[u32], sys_descr: &str) -> String {
+        let candidates = candidates(heads, sys_object_id, sys_descr).unwrap();
+        candidates.names().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_longest_family_comes_first_then_what_asks_then_what_describes_then_heirs() {
+        let own = || family(&[&[1, 3, 9]]);
+        let describes = Condition { sys_descr: Some("(?i)switch".into()), ..own() };
+        let heads = [
+            head("base", 1, own()),
+            head("heir", 2, own()),
+            head("describes", 1, describes.clone()),
+            head("asks", 1, Condition { has: vec![[1, 3, 9, 9].into()], ..own() }),
+            head("longest", 1, family(&[&[1, 3], &[1, 3, 9, 1]])),
+            head("other", 3, family(&[&[1, 3, 8]])),
+            head("any", 3, Condition { sys_descr: Some("Switch".into()), ..Condition::default() }),
+            head("barred", 3, Condition { not_sys_descr: Some("Sw".into()), ..own() }),
+        ];
+        let order = "longest asks describes heir base any";
+        assert_eq!(names(&heads, &[1, 3, 9, 1, 7], "A Switch"), order);
+        assert_eq!(names(&heads, &[1, 3, 9], "none"), "asks barred heir base longest");
+        assert_eq!(names(&heads, &[], ""), "");
+    }
+
+    #[test]
+    fn the_number_of_a_shared_agent_is_no_family() {
+        let heads = [
+            head("linux", 1, family(&[&NET_SNMP_LINUX])),
+            head("nas", 1, Condition { has: vec![[1, 3, 7].into()], ..Condition::default() }),
+        ];
+        assert_eq!(names(&heads, &NET_SNMP_LINUX, ""), "nas linux");
+        let candidates = candidates(&heads, &NET_SNMP_LINUX, "").unwrap();
+        assert_eq!(candidates.questions(), [Wanted::First([1, 3, 7].into())]);
+        let mut answers = Tables::default();
+        assert_eq!(candidates.choose(&answers), "linux");
+        answers.insert(&[1, 3, 7], &[1, 0], Value::Integer(1));
+        assert_eq!(candidates.choose(&answers), "nas");
+    }
+
+    #[test]
+    fn a_value_counts_only_where_its_text_matches() {
+        let values = vec![([1, 3, 7].into(), "^QTS".into())];
+        let heads = [head("qnap", 1, Condition { values, ..Condition::default() })];
+        let candidates = candidates(&heads, &[1, 3], "").unwrap();
+        let with = |text: &str| {
+            let mut answers = Tables::default();
+            answers.insert(&[1, 3, 7], &[0], Value::Bytes(text.as_bytes().into()));
+            candidates.choose(&answers).to_owned()
+        };
+        assert_eq!(with("QTS 5"), "qnap");
+        assert_eq!(with("DSM"), GENERIC);
+        assert_eq!(candidates.choose(&Tables::default()), GENERIC);
+    }
+
+    #[test]
+    fn nothing_is_asked_behind_a_profile_that_surely_holds() {
+        let heads = [
+            head("sure", 1, family(&[&[1, 3, 9]])),
+            head("asks", 1, Condition { has: vec![[1, 3, 7].into()], ..Condition::default() }),
+        ];
+        assert_eq!(candidates(&heads, &[1, 3, 9], "").unwrap().questions(), []);
+    }
+}

@@ -428,7 +428,7 @@ pub struct Sensor {
     pub scale: Option<Number>,
     /// Decimal places of the value.
     pub scale_exponent: Option<String>,
-    /// An EntitySensorDataScale (ENTITY-SENSOR-MIB): 8 is milli, 9 is one.
+    /// An `EntitySensorDataScale` (ENTITY-SENSOR-MIB): 8 is milli, 9 is one.
     pub scale_prefix: Option<String>,
     /// Added to the scaled value.
     pub offset: Option<f64>,

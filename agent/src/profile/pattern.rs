@@ -2,6 +2,8 @@
 //!
 //! Also compiled into the build script.
 
+use std::error::Error;
+
 use regex_automata::{
     nfa::thompson::{self, pikevm::PikeVM},
     util::{primitives::PatternID, syntax},
@@ -24,6 +26,21 @@ pub struct PatternError {
     pub pattern: String,
     /// What is wrong with it.
     pub source: Box<thompson::BuildError>,
+}
+
+impl PatternError {
+    /// What is wrong with it, in some words.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let mut cause: &dyn Error = &*self.source;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        // The parser draws the expression and a caret before it says what is wrong.
+        let text = cause.to_string();
+        let last = text.lines().last().unwrap_or_default();
+        last.trim_start_matches("error: ").to_owned()
+    }
 }
 
 impl Pattern {

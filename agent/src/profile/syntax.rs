@@ -326,29 +326,29 @@ mod tests {
         reference(text, &resolve)
     }
 
-    fn column(row: Row) -> Result<Reference, SyntaxError> {
-        Ok(Reference::Column([1, 3, 6, 1, 4, 1, 9, 1].into(), row))
+    fn column(row: Row) -> Reference {
+        Reference::Column([1, 3, 6, 1, 4, 1, 9, 1].into(), row)
     }
 
     #[test]
     fn a_name_is_a_column_of_the_same_row() {
-        assert_eq!(read("usage"), column(Row::Same));
-        assert_eq!(read("1.3.6.1.4.1.9.1"), column(Row::Same));
-        assert_eq!(read(".1.3.6.1.4.1.9.1"), column(Row::Same));
+        assert_eq!(read("usage"), Ok(column(Row::Same)));
+        assert_eq!(read("1.3.6.1.4.1.9.1"), Ok(column(Row::Same)));
+        assert_eq!(read(".1.3.6.1.4.1.9.1"), Ok(column(Row::Same)));
     }
 
     #[test]
     fn a_number_behind_a_name_is_an_instance() {
-        assert_eq!(read("usage.0"), column(Row::Fixed([0].into())));
-        assert_eq!(read("usage.3.1"), column(Row::Fixed([3, 1].into())));
-        assert_eq!(read("1.3.6.1.4.1.9.1.0"), column(Row::Fixed([0].into())));
+        assert_eq!(read("usage.0"), Ok(column(Row::Fixed([0].into()))));
+        assert_eq!(read("usage.3.1"), Ok(column(Row::Fixed([3, 1].into()))));
+        assert_eq!(read("1.3.6.1.4.1.9.1.0"), Ok(column(Row::Fixed([0].into()))));
         let scalar = Reference::Column([1, 3, 6, 1, 4, 1, 9, 3].into(), Row::Fixed([0].into()));
         assert_eq!(read("scalar"), Ok(scalar));
     }
 
     #[test]
     fn arcs_of_the_index_are_counted_from_both_ends() {
-        let part = |first, last| column(Row::Part(Slice { first, last }));
+        let part = |first, last| Ok(column(Row::Part(Slice { first, last })));
         assert_eq!(read("usage#1"), part(1, 1));
         assert_eq!(read("usage#-1"), part(-1, -1));
         assert_eq!(read("usage#2-3"), part(2, 3));
@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn pointers_follow_each_other_but_not_for_ever() {
         let pointer = Reference::Column([1, 3, 6, 1, 4, 1, 9, 2].into(), Row::Same);
-        assert_eq!(read("usage@pointer-a"), column(Row::Pointer(Box::new(pointer))));
+        assert_eq!(read("usage@pointer-a"), Ok(column(Row::Pointer(Box::new(pointer)))));
         assert!(read("usage@usage@usage@usage@usage").is_ok());
         assert_eq!(read("usage@usage@usage@usage@usage@usage"), Err(SyntaxError::Deep));
     }
@@ -388,7 +388,7 @@ mod tests {
     #[test]
     fn a_text_is_cut_at_its_braces() {
         let value = |row| {
-            let reference = column(row).unwrap();
+            let reference = column(row);
             Piece::Value { reference, map: None }
         };
         assert_eq!(

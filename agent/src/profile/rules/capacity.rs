@@ -201,23 +201,18 @@ mod tests {
 
     use super::*;
 
-    fn full(total: u64, used: u64, free: u64, percent: f64) -> Option<Pool> {
-        Some(Pool {
-            total: Some(total),
-            used: Some(used),
-            free: Some(free),
-            percent: Some(percent),
-        })
+    fn full(total: u64, used: u64, free: u64, percent: f64) -> Pool {
+        Pool { total: Some(total), used: Some(used), free: Some(free), percent: Some(percent) }
     }
 
     #[test]
     fn any_two_parts_give_the_others() {
-        assert_eq!(complete(Some(200), Some(50), None, None), full(200, 50, 150, 25.0));
-        assert_eq!(complete(Some(200), None, Some(150), None), full(200, 50, 150, 25.0));
-        assert_eq!(complete(None, Some(50), Some(150), None), full(200, 50, 150, 25.0));
-        assert_eq!(complete(Some(200), None, None, Some(25.0)), full(200, 50, 150, 25.0));
-        assert_eq!(complete(None, Some(50), None, Some(25.0)), full(200, 50, 150, 25.0));
-        assert_eq!(complete(None, None, Some(150), Some(25.0)), full(200, 50, 150, 25.0));
+        assert_eq!(complete(Some(200), Some(50), None, None), Some(full(200, 50, 150, 25.0)));
+        assert_eq!(complete(Some(200), None, Some(150), None), Some(full(200, 50, 150, 25.0)));
+        assert_eq!(complete(None, Some(50), Some(150), None), Some(full(200, 50, 150, 25.0)));
+        assert_eq!(complete(Some(200), None, None, Some(25.0)), Some(full(200, 50, 150, 25.0)));
+        assert_eq!(complete(None, Some(50), None, Some(25.0)), Some(full(200, 50, 150, 25.0)));
+        assert_eq!(complete(None, None, Some(150), Some(25.0)), Some(full(200, 50, 150, 25.0)));
     }
 
     #[test]
@@ -236,7 +231,7 @@ mod tests {
         assert_eq!(complete(Some(0), Some(0), None, None), None);
         assert_eq!(complete(None, Some(0), Some(0), None), None);
         // The free part is the one that can be believed.
-        assert_eq!(complete(Some(10), Some(11), Some(4), None), full(10, 6, 4, 60.0));
+        assert_eq!(complete(Some(10), Some(11), Some(4), None), Some(full(10, 6, 4, 60.0)));
         let unknown = Pool { used: Some(0), percent: Some(0.0), ..Pool::default() };
         assert_eq!(complete(None, Some(0), None, Some(0.0)), Some(unknown));
     }

@@ -183,7 +183,9 @@ fn named_interfaces(scope: &Scope<'_>, text: &str) -> Vec<(u32, String)> {
     let Some(reference) = scope.reference(text) else { return Vec::new() };
     let rows = match reference {
         Reference::Column(_, Row::Same) => scope.indexes(reference),
-        _ => scope.indexes(&Reference::Column(IF_DESCR.into(), Row::Same)),
+        Reference::Column(..) | Reference::Index(_) | Reference::IndexText(_) => {
+            scope.indexes(&Reference::Column(IF_DESCR.into(), Row::Same))
+        }
     };
     let name = |index: Arcs| {
         let [interface] = *index else { return None };

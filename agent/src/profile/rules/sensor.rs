@@ -16,8 +16,8 @@ use crate::{
 /// The class of states.
 const STATE: &str = "state";
 /// Most decimal places that a device can say a value has.
-const MAX_PLACES: i64 = 18;
-/// Powers of ten of EntitySensorDataScale from yocto(1) to yotta(17) (RFC 3433; exa is before peta).
+const MAX_PLACES: i32 = 18;
+/// Powers of ten of `EntitySensorDataScale` from yocto(1) to yotta(17) (RFC 3433; exa is before peta).
 const PREFIXES: [i32; 17] = [-24, -21, -18, -15, -12, -9, -6, -3, 0, 3, 6, 9, 12, 18, 15, 21, 24];
 
 pub(super) fn sensors(
@@ -67,8 +67,7 @@ fn reading(scope: &Scope<'_>, rule: &Sensor, index: &[u32]) -> Option<f64> {
     let mut value = raw * scope.factor(rule.scale.as_ref(), index)?;
     if let Some(places) = &rule.scale_exponent {
         let places = whole(text::number(&*scope.value(places, index)?)?)?;
-        let places =
-            i32::try_from(places).ok().filter(|places| places.abs() as i64 <= MAX_PLACES)?;
+        let places = i32::try_from(places).ok().filter(|places| places.abs() <= MAX_PLACES)?;
         value /= 10_f64.powi(places);
     }
     if let Some(prefix) = &rule.scale_prefix {
