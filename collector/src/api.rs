@@ -9,6 +9,7 @@
 //! | `GET status`, `sites`, `sites/{uai}`, `sites/{uai}/targets` | states, with coverage |
 //! | `GET series`, `series/{id}/samples`, `percentiles` | what was measured |
 //! | `GET agents`, `incidents`, `contractors` | |
+//! | `GET mesh`, `PUT` and `DELETE mesh/sites/{uai}` | measures between sites, and who takes part |
 //! | `POST sites`, `sites/import`, `sites/{uai}/tokens`, `sites/{uai}/targets` | registration |
 //! | `PUT contractors`, `POST agents/{id}/revoke`, `DELETE sites/{uai}/targets/{id}` | |
 
@@ -29,19 +30,21 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use domain::{
-    id::AgentId,
+    id::{AgentId, SiteId},
     site::Site,
     target::{Target, TargetSpec},
 };
 use http::{HeaderValue, header};
 use jiff::Timestamp;
-use store::{Store, StoreError};
+use store::{MeshSite, Store, StoreError};
 use tokio::sync::Semaphore;
 
-use crate::{clock::Clock, import, live::Live, query::Sources, targets::TargetError};
+use crate::{
+    clock::Clock, import, live::Live, mesh::MeshError, query::Sources, targets::TargetError,
+};
 use problem::Problem;
 
 pub use problem::PROBLEMS;
@@ -96,6 +99,12 @@ pub trait Actions: Send + Sync {
     async fn remove_target(&self, target: &Target) -> Result<(), TargetError>;
     /// Withdraws an agent and closes its stream.
     async fn revoke_agent(&self, agent: AgentId) -> Result<(), StoreError>;
+    /// Takes a site into the measures between sites, or changes how it takes part.
+    async fn set_mesh_site(&self, site: MeshSite) -> Result<(), MeshError>;
+    /// Takes a site out of them; false when it was not in.
+    async fn remove_mesh_site(&self, site: SiteId) -> Result<bool, MeshError>;
+    /// Facts of sites changed, on which it depends who measures whom.
+    async fn sites_changed(&self) -> Result<(), MeshError>;
 }
 
 /// An enrolment token, to be shown once.
@@ -125,6 +134,8 @@ pub fn router(context: Context) -> Router {
         .route("/sites/{uai}/tokens", post(write::new_token))
         .route("/sites/{uai}/targets", get(read::targets).post(write::add_target))
         .route("/sites/{uai}/targets/{id}", delete(write::remove_target))
+        .route("/mesh", get(read::mesh))
+        .route("/mesh/sites/{uai}", put(write::set_mesh_site).delete(write::remove_mesh_site))
         .route("/series", get(read::series))
         .route("/series/{id}/samples", get(read::samples))
         .route("/percentiles", get(read::percentiles))

@@ -150,6 +150,10 @@ impl App {
         }
         let config = Arc::new(config);
         let context = Context::new(config, store, clock.clone(), authority.pin(), operator_sha256);
+        // Sites go on with the pairs that they have: a start does not fail for want of others.
+        if let Err(error) = context.mesh.restore().await {
+            tracing::error!(error = chain(&error), "the measures between sites are not restored");
+        }
         let (feed, reader) = feed(FEED_ITEMS, context.metrics.clone());
         let (doors, sessions) = (CancellationToken::new(), CancellationToken::new());
         let (stop, stopped) = watch::channel(false);

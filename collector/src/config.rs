@@ -49,6 +49,8 @@ pub struct Config {
     pub alerts: Alerts,
     /// What every site probes besides its own ladder.
     pub references: References,
+    /// The measures between sites.
+    pub mesh: Mesh,
     /// How long data is kept.
     pub retention: Retention,
     /// How logs look.
@@ -136,6 +138,15 @@ pub struct References {
     pub dns_name: Option<String>,
     /// URLs.
     pub http: Vec<String>,
+    /// Those of all these that stand at the shared service centre, as they are written above.
+    pub centre: Vec<String>,
+}
+
+/// The measures between sites; which take part is told by the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mesh {
+    /// Seconds between two rounds of a pair.
+    pub period_s: u32,
 }
 
 /// Days that each resolution is kept.

@@ -8,6 +8,7 @@ use crate::{
     clock::Clock,
     config::Config,
     live::Live,
+    mesh::Mesh,
     metrics::Metrics,
     session::Sessions,
     targets::{SiteConfigs, Targets},
@@ -32,6 +33,8 @@ pub struct Context {
     pub configs: Arc<SiteConfigs>,
     /// Adds and retires targets: operators' and the ladders'.
     pub targets: Arc<Targets>,
+    /// Which sites measure each other.
+    pub mesh: Arc<Mesh>,
     /// SHA-256 of the authority's public key: the third part of enrolment tokens.
     pub pin: [u8; 32],
     /// SHA-256 of the operator token (`vgi_...`, in [`Config::operator_token`]).
@@ -55,6 +58,7 @@ impl Context {
             config.references.clone(),
             config.agents.public_address.clone(),
         );
+        let mesh = Mesh::new(store.clone(), configs.clone(), config.mesh.period_s);
         Self {
             config,
             store,
@@ -64,6 +68,7 @@ impl Context {
             sessions: Arc::default(),
             configs,
             targets: Arc::new(targets),
+            mesh: Arc::new(mesh),
             pin,
             operator_sha256,
         }

@@ -147,7 +147,8 @@ impl Registrar {
             reply.site_name = site.facts.name;
         }
         let (version, groups) = context.store.groups(site).await?;
-        include(reply, wire::config(version, &groups, &context.config.references));
+        let mesh = context.store.mesh_plan(site).await?;
+        include(reply, wire::config(version, &groups, &context.config.references, &mesh));
         Ok(())
     }
 }

@@ -31,6 +31,7 @@ pub mod jobs;
 pub mod language;
 pub mod live;
 pub mod logs;
+pub mod mesh;
 pub mod metrics;
 pub mod notifier;
 pub mod platform;

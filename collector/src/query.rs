@@ -9,6 +9,7 @@
 pub mod agents;
 pub mod contractors;
 pub mod incidents;
+pub mod mesh;
 mod picture;
 pub mod range;
 pub mod ranking;

@@ -40,8 +40,9 @@ pub const MAX_TARGETS: usize = 1_500;
 pub const MAX_RISES: usize = 240;
 /// How long new rungs are counted.
 const RISE_WINDOW: Duration = Duration::from_hours(1);
-/// Room in a plan that is kept for the ladder, whose rungs come by themselves.
-const RESERVE: PlanSize = PlanSize { bytes: 64 << 10, groups: 64, series: 1_000 };
+/// Room in a plan that is kept for what comes by itself: the rungs of the ladder, the peers of the mesh,
+/// and the keys of all those whom a hub answers.
+const RESERVE: PlanSize = PlanSize { bytes: 192 << 10, groups: 64, series: 1_000 };
 /// Most that operators' targets and inventories may make of a plan.
 const MOST: PlanSize = PlanSize {
     bytes: PlanSize::MOST.bytes - RESERVE.bytes,
@@ -75,6 +76,9 @@ pub enum TargetError {
         "the target is a rung of the ladder: it follows what the agent reports and the configuration names"
     )]
     Rung,
+    /// Which sites ask each other follows from which take part.
+    #[error("the target is a pair of the mesh: take one of its two sites out of the mesh")]
+    Pair,
     /// The store said no.
     #[error(transparent)]
     Store(StoreError),
@@ -187,9 +191,12 @@ impl Targets {
     /// that up again.
     ///
     /// # Errors
-    /// [`TargetError::Rung`], [`StoreError::NotFound`].
+    /// [`TargetError::Rung`], [`TargetError::Pair`], [`StoreError::NotFound`].
     pub async fn retire(&self, target: &Target) -> Result<(), TargetError> {
         let site = target.spec.site;
+        if matches!(target.spec.method, Method::Mesh { .. }) {
+            return Err(TargetError::Pair);
+        }
         let desk = self.desk(site);
         let mut reports = desk.lock().await;
         let owned = self.store.rungs(site).await?;
@@ -399,7 +406,8 @@ impl Targets {
 
     async fn plan_size(&self, site: SiteId) -> Result<PlanSize, StoreError> {
         let (_, groups) = self.store.groups(site).await?;
-        Ok(wire::plan_size(&groups, &self.references))
+        let mesh = self.store.mesh_plan(site).await?;
+        Ok(wire::plan_size(&groups, &self.references, &mesh))
     }
 
     async fn target_of(

@@ -2,11 +2,11 @@
 
 use domain::{
     id::{GroupId, Layout, TargetId},
-    target::{Device, Group, Method, Series, Target, TargetSpec},
+    target::{Device, Group, LinkKey, Method, Series, Target, TargetSpec},
 };
 use prost::Message as _;
 use proto::{limits, samples, v1};
-use store::{LaneProgress, Rounds, SeqRange};
+use store::{LaneProgress, MeshPlan, Rounds, SeqRange};
 
 use crate::{
     config::References,
@@ -33,6 +33,11 @@ pub fn most_echoes(period_s: u32) -> u32 {
     sending / ECHO_SPACING_MS + 1
 }
 
+/// Pause between two requests to another site's agent, milliseconds, and the wait for the answer.
+const MESH_SPACING_MS: u32 = 100;
+/// See [`MESH_SPACING_MS`].
+const MESH_TIMEOUT_MS: u32 = 2_000;
+
 /// A time-out that leaves the rest of the period for what else a round takes.
 fn within(timeout_ms: u32, period_ms: u32) -> u32 {
     timeout_ms.min(period_ms / 5 * 4)
@@ -40,14 +45,21 @@ fn within(timeout_ms: u32, period_ms: u32) -> u32 {
 
 /// The configuration of a site's agent.
 #[must_use]
-pub fn config(version: u64, groups: &[Group], references: &References) -> v1::Config {
-    let groups = groups.iter().filter(|group| !group.targets.is_empty()).map(group);
+pub fn config(
+    version: u64,
+    groups: &[Group],
+    references: &References,
+    mesh: &MeshPlan,
+) -> v1::Config {
+    let groups = groups.iter().filter(|group| !group.targets.is_empty());
+    let groups = groups.filter_map(|group| self::group(group, mesh));
     let references =
         references.icmp.iter().map(ToString::to_string).chain(references.http.iter().cloned());
     v1::Config {
         version,
         groups: groups.collect(),
         references: references.collect(),
+        reflected: mesh.answers.iter().filter_map(|(link, key)| mesh_link(*link, key)).collect(),
         ..v1::Config::default()
     }
 }
@@ -84,8 +96,8 @@ impl PlanSize {
 
 /// Size of the configuration of a site's agent, whatever its version.
 #[must_use]
-pub fn plan_size(groups: &[Group], references: &References) -> PlanSize {
-    let config = config(u64::MAX, groups, references);
+pub fn plan_size(groups: &[Group], references: &References, mesh: &MeshPlan) -> PlanSize {
+    let config = config(u64::MAX, groups, references, mesh);
     PlanSize {
         bytes: config.encoded_len(),
         groups: config.groups.len(),
@@ -114,7 +126,8 @@ pub fn target_size<'a>(
         .into_iter()
         .map(|(metric, instance, label)| column_bytes(metric, instance, label))
         .collect();
-    let bytes = group(&alone).encoded_len() + series.iter().sum::<usize>();
+    let bytes = group(&alone, &MeshPlan::default()).map_or(0, |group| group.encoded_len())
+        + series.iter().sum::<usize>();
     PlanSize { bytes: framed(bytes), groups: 1, series: series.len() }
 }
 
@@ -135,7 +148,21 @@ fn framed(bytes: usize) -> usize {
     1 + prost::length_delimiter_len(bytes) + bytes
 }
 
-fn group(group: &Group) -> v1::Group {
+fn mesh_link(link: TargetId, key: &LinkKey) -> Option<v1::MeshLink> {
+    Some(v1::MeshLink { id: u32::try_from(link.0).ok()?, key: key.expose().to_vec() })
+}
+
+/// The agents that a group of peers asks; `None` when the mesh has changed since the group was read:
+/// another configuration follows at once.
+fn peers(group: &Group, mesh: &MeshPlan) -> Option<Vec<v1::MeshPeer>> {
+    let peer = |target: &Target| {
+        let (link, address, key) = mesh.asks.iter().find(|(link, ..)| *link == target.id)?;
+        Some(v1::MeshPeer { address: address.clone(), link: Some(mesh_link(*link, key)?) })
+    };
+    group.targets.iter().map(peer).collect()
+}
+
+fn group(group: &Group, mesh: &MeshPlan) -> Option<v1::Group> {
     let period_ms = group.period_s.saturating_mul(1_000);
     let targets = || group.targets.iter().map(|target| target.spec.address.clone()).collect();
     // Every target of a group has one method with one set of parameters.
@@ -175,15 +202,23 @@ fn group(group: &Group) -> v1::Group {
             })),
         ),
         Some(Method::Host) => (5_000, Some(v1::group::Probe::Host(v1::HostProbe {}))),
+        Some(Method::Mesh { count }) => (
+            MESH_TIMEOUT_MS,
+            Some(v1::group::Probe::Mesh(v1::MeshProbe {
+                peers: peers(group, mesh)?,
+                count: u32::from(*count),
+                spacing_ms: MESH_SPACING_MS,
+            })),
+        ),
     };
-    v1::Group {
+    Some(v1::Group {
         id: group.id.0,
         layout: group.layout.0,
         period_ms,
         timeout_ms: within(timeout_ms, period_ms),
         columns: group.columns.iter().map(|series| column(group, series)).collect(),
         probe,
-    }
+    })
 }
 
 fn column(group: &Group, series: &Series) -> v1::Column {
@@ -357,13 +392,62 @@ mod tests {
             targets: vec![target(8, "192.0.2.1"), target(9, "192.0.2.2")],
             columns: vec![series(9, 1), series(8, 2)],
         };
-        let config = config(3, &[group], &References::default());
+        let config = config(3, &[group], &References::default(), &MeshPlan::default());
         let sent = &config.groups[0];
         assert_eq!((sent.id, sent.layout, sent.period_ms, sent.timeout_ms), (4, 2, 10_000, 2_000));
         let columns: Vec<_> = sent.columns.iter().map(|c| (c.target, c.metric)).collect();
         assert_eq!(columns, [(1, 1), (0, 2)]);
         let Some(v1::group::Probe::Icmp(probe)) = &sent.probe else { panic!("{sent:?}") };
         assert_eq!(probe.targets, ["192.0.2.1", "192.0.2.2"]);
+    }
+
+    #[test]
+    fn peers_are_told_with_their_keys_and_only_as_a_whole_group() {
+        let target = |id: i64, uai: &str| Target {
+            id: TargetId(id),
+            group: GroupId(4),
+            spec: TargetSpec {
+                site: SiteId(1),
+                role: Role::Peer,
+                name: String::new(),
+                address: uai.to_owned(),
+                method: Method::Mesh { count: 10 },
+                period_s: 60,
+                parent: None,
+            },
+            active: true,
+        };
+        let group = Group {
+            id: GroupId(4),
+            site: SiteId(1),
+            layout: Layout(1),
+            period_s: 60,
+            targets: vec![target(8, "0999002X"), target(9, "0999003Y")],
+            columns: Vec::new(),
+        };
+        let ask = |id: i64| {
+            (
+                TargetId(id),
+                format!("10.0.0.{id}:9782"),
+                LinkKey::new([u8::try_from(id).unwrap(); 32]),
+            )
+        };
+        let answers = vec![(TargetId(12), LinkKey::new([12; 32]))];
+        let mesh = MeshPlan { asks: vec![ask(9), ask(8)], answers: answers.clone() };
+        let sent = config(3, std::slice::from_ref(&group), &References::default(), &mesh);
+        let Some(v1::group::Probe::Mesh(probe)) = &sent.groups[0].probe else { panic!("{sent:?}") };
+        let peers: Vec<_> = probe
+            .peers
+            .iter()
+            .map(|peer| {
+                let link = peer.link.as_ref().unwrap();
+                (peer.address.as_str(), link.id, link.key[31])
+            })
+            .collect();
+        assert_eq!(peers, [("10.0.0.8:9782", 8, 8), ("10.0.0.9:9782", 9, 9)]);
+        assert_eq!(sent.reflected.iter().map(|link| link.id).collect::<Vec<_>>(), [12]);
+        let part = MeshPlan { asks: vec![ask(9)], answers };
+        assert_eq!(config(3, &[group], &References::default(), &part).groups, []);
     }
 
     #[test]

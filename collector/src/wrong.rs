@@ -81,6 +81,8 @@ codes! {
     PlanSize = "plan-size",
     /// A rung of the ladder, which no operator withdraws.
     Rung = "rung",
+    /// A pair of the mesh, which no operator withdraws alone.
+    Pair = "pair",
     /// A parent that is no target of the site.
     Parent = "parent",
     /// A member that the method has not.

@@ -157,6 +157,9 @@ pub fn is_measured(rungs: &[(Role, Health)], heard: bool) -> bool {
 /// wrong and nothing [is measured](is_measured) is unknown.
 #[must_use]
 pub fn site(rungs: &[(Role, Health)], heard: bool, open_incidents: usize) -> Health {
+    // Another site that does not answer says nothing of this one.
+    let of_others = |(role, health): &&(Role, Health)| *role == Role::Peer && *health != Health::Up;
+    let rungs: Vec<_> = rungs.iter().filter(|rung| !of_others(rung)).copied().collect();
     let known = || rungs.iter().filter(|(_, health)| *health != Health::Unknown);
     let on_path = || known().filter(|(role, _)| PATH.contains(role));
     if !heard || known().next().is_none() {
@@ -165,7 +168,7 @@ pub fn site(rungs: &[(Role, Health)], heard: bool, open_incidents: usize) -> Hea
         Health::Down
     } else if open_incidents > 0 || known().any(|(_, health)| *health != Health::Up) {
         Health::Degraded
-    } else if is_measured(rungs, heard) {
+    } else if is_measured(&rungs, heard) {
         Health::Up
     } else {
         Health::Unknown
@@ -267,6 +270,14 @@ mod tests {
             assert!(is_measured(&[host, (*role, Health::Down)], true), "{role:?}");
             assert!(!is_measured(&[host, (*role, Health::Up)], false), "{role:?}");
         }
+    }
+
+    #[test]
+    fn another_site_that_does_not_answer_is_no_fault_of_this_one() {
+        let peer = (Role::Peer, Health::Degraded);
+        assert_eq!(site(&[(Role::Gateway, Health::Up), peer], true, 0), Health::Up);
+        assert_eq!(site(&[(Role::Host, Health::Up), peer], true, 0), Health::Unknown);
+        assert_eq!(site(&[(Role::Gateway, Health::Down), peer], true, 0), Health::Down);
     }
 
     #[test]

@@ -5,12 +5,14 @@
 
 pub mod agent;
 pub mod alert;
+pub mod centre;
 pub mod chain;
 pub mod contractor;
 pub mod health;
 pub mod id;
 pub mod incident;
 pub mod inventory;
+pub mod mesh;
 pub mod metric;
 pub mod percentile;
 pub mod rate;

@@ -53,6 +53,13 @@ pub const IF_SPEED: u32 = 59;
 /// Number of `if_counter_discontinuity_time`: when an interface's counters lost their thread.
 pub const IF_COUNTER_DISCONTINUITY_TIME: u32 = 71;
 
+/// Number of `mesh_outcome`: whether another site's agent answers.
+pub const MESH_OUTCOME: u32 = 140;
+/// Number of `mesh_loss`.
+pub const MESH_LOSS: u32 = 141;
+/// Number of `mesh_rtt_p95`.
+pub const MESH_RTT_P95: u32 = 145;
+
 /// Number of `uptime`, which stands for the outcome of asking one's own host.
 pub const UPTIME: u32 = 90;
 
@@ -115,6 +122,13 @@ pub const CATALOGUE: &[Metric] = &[
     gauge(89, "temperature", "celsius", -1),
     gauge(90, "uptime", "s", 0),
     gauge(91, "processes", "tasks", 0),
+    state(140, "mesh_outcome"),
+    gauge(141, "mesh_loss", "ratio", -4),
+    gauge(142, "mesh_rtt_min", "s", -6),
+    gauge(143, "mesh_rtt_mean", "s", -6),
+    gauge(144, "mesh_rtt_max", "s", -6),
+    gauge(145, "mesh_rtt_p95", "s", -6),
+    gauge(146, "mesh_delay_variation", "s", -6),
 ];
 
 /// The metric with this number.
@@ -154,7 +168,7 @@ impl Metric {
     /// True for the outcome of asking a target.
     #[must_use]
     pub fn is_outcome(&self) -> bool {
-        matches!(self.number, 1 | 10 | 20 | 30 | 50)
+        matches!(self.number, 1 | 10 | 20 | 30 | 50 | MESH_OUTCOME)
     }
 
     /// True for what tells whether a target answers: the outcome of asking it, and the uptime of the
@@ -224,6 +238,9 @@ mod tests {
         assert_eq!(name(SYS_UP_TIME), "sys_up_time");
         assert_eq!(name(UPTIME), "uptime");
         assert_eq!(name(IF_SPEED), "if_speed");
+        assert_eq!(name(MESH_OUTCOME), "mesh_outcome");
+        assert_eq!(name(MESH_LOSS), "mesh_loss");
+        assert_eq!(name(MESH_RTT_P95), "mesh_rtt_p95");
         assert_eq!(name(IF_COUNTER_DISCONTINUITY_TIME), "if_counter_discontinuity_time");
     }
 

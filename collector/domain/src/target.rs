@@ -19,8 +19,12 @@ pub enum Role {
     Resolver,
     /// The collector.
     Collector,
-    /// A reference on the internet or at the shared centre.
+    /// A reference on the internet.
     Reference,
+    /// A service of the shared service centre, asked by every site.
+    Centre,
+    /// The agent of another site.
+    Peer,
     /// A service that users need.
     Service,
 }
@@ -35,6 +39,8 @@ impl Role {
         Self::Resolver,
         Self::Collector,
         Self::Reference,
+        Self::Centre,
+        Self::Peer,
         Self::Service,
     ];
 
@@ -49,6 +55,8 @@ impl Role {
             Self::Resolver => "resolver",
             Self::Collector => "collector",
             Self::Reference => "reference",
+            Self::Centre => "centre",
+            Self::Peer => "peer",
             Self::Service => "service",
         }
     }
@@ -110,6 +118,36 @@ pub enum Method {
     },
     /// The agent's own machine.
     Host,
+    /// The agent of another site, whose key is the address; where it is, and under which key it is
+    /// asked, is the mesh's to say.
+    Mesh {
+        /// Requests a round.
+        count: u16,
+    },
+}
+
+/// Key of a link between two sites: a secret, which a debug dump does not show.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct LinkKey([u8; 32]);
+
+impl LinkKey {
+    /// Takes the secret.
+    #[must_use]
+    pub fn new(secret: [u8; 32]) -> Self {
+        Self(secret)
+    }
+
+    /// The secret itself: for the agents of the two sites, and for the store.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for LinkKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LinkKey(..)")
+    }
 }
 
 /// A target as an operator or the ladder defines it.
@@ -121,7 +159,7 @@ pub struct TargetSpec {
     pub role: Role,
     /// Name for people; unique with `method` and `address` is what counts.
     pub name: String,
-    /// IP address, `host:port`, resolver, URL, or empty for the host itself.
+    /// IP address, `host:port`, resolver, URL, another site's key, or empty for the host itself.
     pub address: String,
     /// How it is asked.
     pub method: Method,
@@ -215,5 +253,7 @@ mod tests {
         let method = Method::SnmpV2c { community };
         let dump = format!("{method:?} {method:#?}");
         assert!(dump.contains("Community(..)") && !dump.contains("s3cret"), "{dump}");
+        let key = LinkKey::new([77; 32]);
+        assert_eq!(format!("{key:?} {key:#?}"), "LinkKey(..) LinkKey(..)");
     }
 }

@@ -8,6 +8,7 @@ use store::StoreError;
 
 use crate::{
     import,
+    mesh::MeshError,
     query::QueryError,
     targets::TargetError,
     wrong::{Code, Wrong},
@@ -250,6 +251,7 @@ impl From<TargetError> for Problem {
         match error {
             TargetError::Store(error) => error.into(),
             TargetError::Rung => Self::bad("id", Wrong::new(Code::Rung, error.to_string())),
+            TargetError::Pair => Self::bad("id", Wrong::new(Code::Pair, error.to_string())),
             TargetError::Full(max, what) => {
                 let wrong = Wrong::new(Code::Full, error.to_string()).found(what).expected(max);
                 Self::Invalid(vec![Fault::whole(wrong)])
@@ -260,6 +262,20 @@ impl From<TargetError> for Problem {
                     .expected(most);
                 Self::Invalid(vec![Fault::whole(wrong)])
             }
+        }
+    }
+}
+
+impl From<MeshError> for Problem {
+    fn from(error: MeshError) -> Self {
+        match error {
+            MeshError::Store(error) => error.into(),
+            MeshError::Full => {
+                let wrong = Wrong::new(Code::Full, error.to_string());
+                let wrong = wrong.found("mesh sites").expected(domain::mesh::MAX_SITES);
+                Self::Invalid(vec![Fault::whole(wrong)])
+            }
+            MeshError::Random => Self::Internal(error.into()),
         }
     }
 }

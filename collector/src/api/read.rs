@@ -9,8 +9,8 @@ use domain::health::Health;
 use super::{Context, ask::Ask, csv::render, problem::Problem};
 use crate::{
     query::{
-        self, ranking::RankingQuestion, samples::SamplesQuestion, series::SeriesFilter,
-        sites::SiteFilter,
+        self, mesh::MeshQuestion, ranking::RankingQuestion, samples::SamplesQuestion,
+        series::SeriesFilter, sites::SiteFilter,
     },
     wrong::Wrong,
 };
@@ -93,6 +93,12 @@ pub(super) async fn percentiles(State(context): State<Context>, mut ask: Ask) ->
     };
     let format = ask.finish()?;
     render(&query::ranking::ranking(context.sources(), &question).await?, format)
+}
+
+pub(super) async fn mesh(State(context): State<Context>, mut ask: Ask) -> Answer {
+    let question = MeshQuestion { window_s: ask.number("window_s")?, limit: ask.number("limit")? };
+    let format = ask.finish()?;
+    render(&query::mesh::mesh(context.sources(), &question).await?, format)
 }
 
 pub(super) async fn agents(State(context): State<Context>, mut ask: Ask) -> Answer {

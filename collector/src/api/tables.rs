@@ -10,6 +10,7 @@ use crate::query::{
     agents::AgentLine,
     contractors::Contractors,
     incidents::IncidentLine,
+    mesh::Mesh,
     ranking::Ranking,
     samples::Samples,
     series::SeriesLine,
@@ -387,6 +388,44 @@ impl Table for Ranking {
                     plain(&self.unit),
                     plain(ranked.buckets),
                     plain(ranked.coverage),
+                ]
+            })
+            .collect()
+    }
+}
+
+/// The table of the mesh is that of its pairs.
+impl Table for Mesh {
+    const HEADER: &'static [&'static str] = &[
+        "from", "to", "state", "outcome", "asked_at", "age_s", "loss", "rtt_p95", "rounds",
+        "coverage",
+    ];
+
+    fn at(&self) -> Time {
+        self.at
+    }
+
+    fn coverage(&self) -> String {
+        let coverage = self.coverage;
+        let (measured, pairs) = (coverage.measured_pairs, coverage.pairs);
+        format!("{measured} of {pairs} pairs measured, {}", heard(coverage.sites))
+    }
+
+    fn rows(&self) -> Vec<Vec<Cell>> {
+        self.pairs
+            .iter()
+            .map(|pair| {
+                vec![
+                    plain(&pair.from),
+                    plain(&pair.to),
+                    plain(pair.state),
+                    Cell::plain(pair.outcome),
+                    Cell::plain(pair.asked_at),
+                    Cell::plain(pair.age_s),
+                    Cell::plain(pair.loss),
+                    Cell::plain(pair.rtt_p95),
+                    plain(pair.rounds),
+                    plain(pair.coverage),
                 ]
             })
             .collect()

@@ -23,7 +23,7 @@ type Misfit = Option<(Code, &'static str)>;
 
 /// Shortest and longest period, seconds.
 const PERIOD_S: std::ops::RangeInclusive<u32> = 5..=3_600;
-/// Period on the way out of the school, seconds.
+/// Period on the way out of the school, and to the shared centre, seconds.
 const PATH_PERIOD_S: u32 = 10;
 /// Period elsewhere, seconds.
 const OTHER_PERIOD_S: u32 = 60;
@@ -117,8 +117,10 @@ impl RawTarget {
                 fault(member, Wrong::new(Code::NotOfMethod, reason).expected(only));
             }
         }
-        // The host and the collector are the collector's own to define.
-        let roles = Role::ALL.iter().filter(|role| !matches!(role, Role::Host | Role::Collector));
+        // The host, the collector and the peers are the collector's own to define.
+        let roles = Role::ALL
+            .iter()
+            .filter(|role| !matches!(role, Role::Host | Role::Collector | Role::Peer));
         let role = match self.role.as_deref() {
             None => role,
             Some(code) => {
@@ -129,7 +131,7 @@ impl RawTarget {
                 })
             }
         };
-        let on_path = domain::health::PATH.contains(&role);
+        let on_path = domain::health::PATH.contains(&role) || role == Role::Centre;
         let period_s =
             self.period_s.unwrap_or(if on_path { PATH_PERIOD_S } else { OTHER_PERIOD_S });
         if !PERIOD_S.contains(&period_s) {
@@ -194,7 +196,7 @@ fn wrong_resolver(text: &str) -> Misfit {
     if text == "system" { None } else { wrong_ip_port(text) }
 }
 
-fn wrong_host_port(text: &str) -> Misfit {
+pub(super) fn wrong_host_port(text: &str) -> Misfit {
     if let Ok(socket) = text.parse::<SocketAddr>() {
         return if socket.port() == 0 {
             Some((Code::PortZero, "port 0 is no port"))

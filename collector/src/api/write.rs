@@ -9,12 +9,13 @@ use domain::{contractor::Contractor, id::AgentId, target::TargetSpec};
 use http::StatusCode;
 use lettre::Address;
 use serde::{Deserialize, Serialize};
+use store::MeshSite;
 
 use super::{
     Context,
     ask::{Ask, Body, CsvBody},
     problem::{Fault, Problem},
-    target::RawTarget,
+    target::{RawTarget, wrong_host_port},
 };
 use crate::{
     import::{self, RawSite},
@@ -99,6 +100,7 @@ pub(super) async fn import(
     let count = sites.len();
     let report = context.store.import_sites(sites, dry_run).await?;
     if !dry_run {
+        context.actions.sites_changed().await?;
         tracing::info!(added = report.added, updated = report.updated, "sites imported");
     }
     Ok(Json(Imported {
@@ -195,6 +197,75 @@ pub(super) async fn remove_target(
     let at = Time(context.clock.now());
     let removed = Removed { at, id: target.id.0, uai, name, address, status: "withdrawn" };
     Ok(Json(removed).into_response())
+}
+
+/// How a site takes part in the measures between sites.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewMeshSite {
+    address: Option<String>,
+    hub: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct MeshSiteSet {
+    at: Time,
+    uai: String,
+    name: String,
+    address: Option<String>,
+    hub: bool,
+}
+
+pub(super) async fn set_mesh_site(
+    State(context): State<Context>,
+    Path(uai): Path<String>,
+    ask: Ask,
+    Body(raw): Body<NewMeshSite>,
+) -> Answer {
+    ask.finish()?;
+    let site = query::site(context.store.as_ref(), &uai).await?;
+    let (address, hub) = (raw.address.map(|text| text.trim().to_owned()), raw.hub == Some(true));
+    let mut faults = Vec::new();
+    if let Some((code, reason)) = address.as_deref().and_then(wrong_host_port) {
+        faults.push(Fault::at("address", Wrong::new(code, reason)));
+    }
+    if hub && address.is_none() {
+        let reason = "a hub needs an address, at which every site asks it";
+        faults.push(Fault::at("hub", Wrong::new(Code::HostPort, reason)));
+    }
+    if !faults.is_empty() {
+        return Err(Problem::Invalid(faults));
+    }
+    let taking_part = MeshSite { site: site.id, address: address.clone(), hub };
+    context.actions.set_mesh_site(taking_part).await?;
+    tracing::info!(site = %site.facts.uai, address, hub, "site in the mesh");
+    let uai = site.facts.uai.to_string();
+    let (at, name) = (Time(context.clock.now()), site.facts.name);
+    Ok(Json(MeshSiteSet { at, uai, name, address, hub }).into_response())
+}
+
+#[derive(Serialize)]
+struct MeshSiteRemoved {
+    at: Time,
+    uai: String,
+    name: String,
+    status: &'static str,
+}
+
+pub(super) async fn remove_mesh_site(
+    State(context): State<Context>,
+    Path(uai): Path<String>,
+    ask: Ask,
+) -> Answer {
+    ask.finish()?;
+    let site = query::site(context.store.as_ref(), &uai).await?;
+    if !context.actions.remove_mesh_site(site.id).await? {
+        return Err(Problem::NotFound(format!("site {} in the mesh", site.facts.uai)));
+    }
+    tracing::info!(site = %site.facts.uai, "site out of the mesh");
+    let (at, uai) = (Time(context.clock.now()), site.facts.uai.to_string());
+    let status = "withdrawn";
+    Ok(Json(MeshSiteRemoved { at, uai, name: site.facts.name, status }).into_response())
 }
 
 /// A contractor as an operator gives it.

@@ -2,16 +2,18 @@
 
 use async_trait::async_trait;
 use domain::{
-    id::AgentId,
+    chain::chain,
+    id::{AgentId, SiteId},
     site::Site,
     target::{Target, TargetSpec},
 };
-use store::StoreError;
+use store::{MeshSite, StoreError};
 
 use crate::{
     api::{Actions, IssuedToken},
     context::Context,
     enrol::{TOKEN_LIFE, new_token},
+    mesh::MeshError,
     session::Ending,
     targets::TargetError,
 };
@@ -34,8 +36,27 @@ impl Actions for Operator {
     }
 
     async fn revoke_agent(&self, agent: AgentId) -> Result<(), StoreError> {
+        let site = self.0.store.agent(agent).await?.map(|agent| agent.site);
         self.0.store.revoke_agent(agent, self.0.clock.now()).await?;
         self.0.sessions.close(agent, Ending::Revoked);
+        // It is withdrawn, whatever becomes of the keys that it knows.
+        if let Some(site) = site
+            && let Err(error) = self.0.mesh.rekey(site).await
+        {
+            tracing::error!(site = site.0, error = chain(&error), "the keys of a site stay");
+        }
         Ok(())
+    }
+
+    async fn set_mesh_site(&self, site: MeshSite) -> Result<(), MeshError> {
+        self.0.mesh.set(site).await
+    }
+
+    async fn remove_mesh_site(&self, site: SiteId) -> Result<bool, MeshError> {
+        self.0.mesh.remove(site).await
+    }
+
+    async fn sites_changed(&self) -> Result<(), MeshError> {
+        self.0.mesh.restore().await
     }
 }

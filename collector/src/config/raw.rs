@@ -19,8 +19,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Agents, Alerts, Config, LogFormat, MAX_REFERENCES, MAX_THRESHOLDS, References, Retention, Smtp,
-    SmtpTls,
+    Agents, Alerts, Config, LogFormat, MAX_REFERENCES, MAX_THRESHOLDS, Mesh, References, Retention,
+    Smtp, SmtpTls,
     fault::Fault,
     recover::{self, Recovered},
     secrets::Secrets,
@@ -42,6 +42,7 @@ struct RawConfig {
     smtp: Option<Spanned<RawSmtp>>,
     alerts: RawAlerts,
     references: RawReferences,
+    mesh: RawMesh,
     retention: RawRetention,
     log_format: Option<Spanned<String>>,
 }
@@ -99,6 +100,13 @@ struct RawReferences {
     dns: Vec<Spanned<String>>,
     dns_name: Option<Spanned<String>>,
     http: Vec<Spanned<String>>,
+    centre: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawMesh {
+    period_s: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -250,6 +258,7 @@ fn build(raw: &RawConfig, checker: &mut Checker) -> Config {
         smtp: raw.smtp.as_ref().and_then(|raw| smtp(raw, checker)),
         alerts: alerts(&raw.alerts, checker),
         references: references(&raw.references, checker),
+        mesh: Mesh { period_s: checker.within(raw.mesh.period_s.as_ref(), 60, 5, 3_600) },
         retention: retention(&raw.retention, checker),
         log_format: log_format(raw.log_format.as_ref(), checker),
     }
@@ -396,12 +405,24 @@ fn references(raw: &RawReferences, checker: &mut Checker) -> References {
     if let (Some(resolver), None) = (raw.dns.first(), &raw.dns_name) {
         checker.fault(resolver, "a resolver needs dns_name, the name that it is asked for");
     }
+    let listed = [&raw.icmp, &raw.dns, &raw.http];
+    for reference in &raw.centre {
+        if !listed.iter().any(|list| list.iter().any(|one| one.get_ref() == reference.get_ref())) {
+            checker.fault(reference, "expected one of those in icmp, dns or http");
+        }
+    }
     References {
         icmp: checker.addresses(&raw.icmp),
         dns: checker.addresses(&raw.dns),
         dns_name: raw.dns_name.as_ref().and_then(|name| checker.name(name)),
         http: raw.http.iter().map(|url| url.get_ref().clone()).collect(),
+        centre: raw.centre.iter().map(|text| as_listed(text.get_ref())).collect(),
     }
+}
+
+/// A reference as it is known once read: an IPv6 address has many spellings.
+fn as_listed(text: &str) -> String {
+    text.parse::<IpAddr>().map_or_else(|_| text.to_owned(), |address| address.to_string())
 }
 
 fn retention(raw: &RawRetention, checker: &mut Checker) -> Retention {

@@ -26,6 +26,33 @@ fn the_sample_in_deploy_is_accepted() {
 }
 
 #[test]
+fn what_stands_at_the_centre_is_named_among_the_references() {
+    let parsed = |centre: &str| {
+        let text = format!(
+            "[references]\nicmp = [\"2001:DB8::1\"]\nhttp = [\"https://ent.example.fr/\"]\n\
+             centre = [\"{centre}\"]\n"
+        );
+        Config::parse(&text, "collector.toml").map(|config| config.references)
+    };
+    let url = parsed("https://ent.example.fr/").unwrap();
+    assert_eq!(url.centre, ["https://ent.example.fr/"]);
+    let address = parsed("2001:DB8::1").unwrap();
+    assert_eq!(address.centre, [address.icmp[0].to_string()]);
+    let fault = parsed("192.0.2.1").unwrap_err().to_string();
+    assert!(fault.contains("expected one of those in icmp, dns or http"), "{fault}");
+}
+
+#[test]
+fn sites_measure_each_other_each_minute_unless_the_file_says_otherwise() {
+    let period = |text: &str| Config::parse(text, "").map(|config| config.mesh.period_s);
+    assert_eq!(period("").unwrap(), 60);
+    for (period_s, taken) in [(4, false), (5, true), (3_600, true), (3_601, false)] {
+        let text = format!("[mesh]\nperiod_s = {period_s}\n");
+        assert_eq!(period(&text).is_ok(), taken, "{period_s}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_shown_in_its_line() {
     insta::assert_snapshot!(faults("[agents]\nlissen = \"0.0.0.0:7443\"\n"));
 }

@@ -3,7 +3,11 @@
 use domain::{health::Health, incident::IncidentKind};
 use serde::Serialize;
 
-use super::{Result, SiteCoverage, Sources, Time, picture};
+use super::{
+    Result, SiteCoverage, Sources, Time,
+    mesh::{self, CentreLine},
+    picture,
+};
 
 /// The whole at a glance.
 #[derive(Debug, Clone, Serialize)]
@@ -20,6 +24,9 @@ pub struct Status {
     pub open_incidents: IncidentCounts,
     /// Mails that wait.
     pub outbox: Outbox,
+    /// The shared service centre; absent when no site asks any service of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub centre: Option<CentreLine>,
 }
 
 /// Sites by state. A site without a heard agent is unknown, never up nor down; so is one whose agent
@@ -123,5 +130,6 @@ pub async fn status(sources: Sources<'_>) -> Result<Status> {
         },
         open_incidents,
         outbox: Outbox { waiting, oldest_s },
+        centre: mesh::centre(&all, &pictures),
     })
 }

@@ -28,7 +28,7 @@ pub struct TargetLine {
     pub role: &'static str,
     /// Name: untrusted text.
     pub name: String,
-    /// `icmp`, `tcp`, `dns`, `http`, `snmp` or `host`.
+    /// `icmp`, `tcp`, `dns`, `http`, `snmp`, `host` or `mesh`.
     pub method: &'static str,
     /// Where it is asked.
     pub address: String,
@@ -87,10 +87,11 @@ pub fn method_code(method: &Method) -> &'static str {
         Method::Http => "http",
         Method::SnmpV2c { .. } => "snmp",
         Method::Host => "host",
+        Method::Mesh { .. } => "mesh",
     }
 }
 
-fn outcome_code(outcome: Outcome) -> &'static str {
+pub(super) fn outcome_code(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Ok => "ok",
         Outcome::Timeout => "timeout",

@@ -384,7 +384,9 @@ impl Session {
         if version == self.offered || failed == Some(version) {
             return Ok(());
         }
-        let config = wire::config(version, &groups, &self.context.config.references);
+        let mesh = self.context.store.mesh_plan(self.site).await;
+        let mesh = mesh.map_err(|error| self.failed(&error))?;
+        let config = wire::config(version, &groups, &self.context.config.references, &mesh);
         if config.encoded_len() > MAX_CONFIG_BYTES {
             // Retrying would not make it smaller: the operator must retire targets.
             tracing::error!(

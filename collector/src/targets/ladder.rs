@@ -81,8 +81,8 @@ impl Seen {
             Role::Gateway => !self.gateways.is_empty(),
             Role::Hop => !self.hops.is_empty(),
             Role::Resolver => !self.resolvers.is_empty(),
-            Role::Collector | Role::Reference => true,
-            Role::Host | Role::Equipment | Role::Service => false,
+            Role::Collector | Role::Reference | Role::Centre => true,
+            Role::Host | Role::Equipment | Role::Service | Role::Peer => false,
         }
     }
 }
@@ -164,9 +164,9 @@ pub(super) fn rungs(seen: &Seen, references: &References, collector: &str) -> Ve
         Some(name) => (name.as_str(), TYPE_A),
         None => DEFAULT_QUESTION,
     };
-    let asked = |role, resolver: String, called: &str, parent| Rung {
-        role,
-        name: format!("{called}{resolver}"),
+    let asked = |resolver: String, parent| Rung {
+        role: Role::Resolver,
+        name: format!("{RESOLVER}{resolver}"),
         address: resolver,
         method: Method::Dns { name: name.to_owned(), record_type },
         period_s: PERIOD_S,
@@ -174,7 +174,7 @@ pub(super) fn rungs(seen: &Seen, references: &References, collector: &str) -> Ve
     };
     rungs.extend(seen.resolvers.iter().map(|text| {
         let parent = if is_outside(text) { outside } else { gateway };
-        asked(Role::Resolver, text.clone(), RESOLVER, parent)
+        asked(text.clone(), parent)
     }));
     rungs.push(Rung {
         role: Role::Collector,
@@ -184,22 +184,26 @@ pub(super) fn rungs(seen: &Seen, references: &References, collector: &str) -> Ve
         period_s: PERIOD_S,
         parent: outside,
     });
-    for address in &references.icmp {
-        let name = format!("référence {address}");
-        rungs.push(echo(Role::Reference, name, address.to_string(), outside));
-    }
-    let resolvers = references.dns.iter().map(ToString::to_string);
-    rungs.extend(
-        resolvers.map(|text| asked(Role::Reference, text, "résolveur de référence ", outside)),
-    );
-    rungs.extend(references.http.iter().map(|url| Rung {
-        role: Role::Reference,
-        name: format!("référence {url}"),
-        address: url.clone(),
-        method: Method::Http,
-        period_s: PERIOD_S,
-        parent: outside,
-    }));
+    let reference = |address: String, called: &str, method: Method| {
+        let (role, kind) = if references.centre.contains(&address) {
+            (Role::Centre, "centre mutualisé")
+        } else {
+            (Role::Reference, called)
+        };
+        let name = format!("{kind} {address}");
+        Rung { role, name, address, method, period_s: PERIOD_S, parent: outside }
+    };
+    let echoes = |address: &IpAddr| {
+        reference(address.to_string(), "référence", Method::Icmp { count: ECHOES })
+    };
+    rungs.extend(references.icmp.iter().map(echoes));
+    let resolver = |address: &IpAddr| {
+        let method = Method::Dns { name: name.to_owned(), record_type };
+        reference(address.to_string(), "résolveur de référence", method)
+    };
+    rungs.extend(references.dns.iter().map(resolver));
+    let page = |url: &String| reference(url.clone(), "référence", Method::Http);
+    rungs.extend(references.http.iter().map(page));
     rungs
 }
 
@@ -277,6 +281,30 @@ mod tests {
             ]
         );
         assert_eq!(rungs[3].name, "opérateur, saut 4 (198.51.100.5)");
+    }
+
+    #[test]
+    fn references_at_the_centre_are_rungs_of_the_centre() {
+        let references = References {
+            icmp: vec!["203.0.113.1".parse().unwrap(), "203.0.113.2".parse().unwrap()],
+            dns: vec!["203.0.113.2".parse().unwrap()],
+            http: vec!["https://ent.example.fr/".to_owned()],
+            centre: texts(&["203.0.113.2", "https://ent.example.fr/"]),
+            ..References::default()
+        };
+        let rungs = rungs(&Seen::default(), &references, "c:1");
+        let shown: Vec<_> =
+            rungs.iter().skip(2).map(|rung| (rung.role.code(), rung.name.as_str())).collect();
+        assert_eq!(
+            shown,
+            [
+                ("reference", "référence 203.0.113.1"),
+                ("centre", "centre mutualisé 203.0.113.2"),
+                ("centre", "centre mutualisé 203.0.113.2"),
+                ("centre", "centre mutualisé https://ent.example.fr/"),
+            ]
+        );
+        assert!(Seen::default().tells_of(Role::Centre) && !Seen::default().tells_of(Role::Peer));
     }
 
     #[test]

@@ -90,6 +90,7 @@ pub fn default_series(method: &Method, address: &str) -> Vec<NewSeriesSpec> {
         Method::Http => &[30, 31, 32, 33, 35, 36, 38],
         Method::SnmpV2c { .. } => &[50, 51, 52],
         Method::Host => &[80, 81, 82, 83, 84, 90, 91],
+        Method::Mesh { .. } => &[140, 141, 142, 143, 144, 145, 146],
     };
     metrics.iter().map(|&metric| full(metric)).collect()
 }

@@ -298,7 +298,7 @@ async fn a_target_that_would_make_the_plan_too_long_is_refused_where_it_is_given
         given(site, Method::Http, start.clone() + &"x".repeat(bytes - start.len()))
     };
     for n in 0..3 {
-        targets.add(url(n, 300_000)).await.unwrap();
+        targets.add(url(n, 270_000)).await.unwrap();
     }
     // The edge, to the byte.
     let room = MOST.bytes - targets.plan_size(site).await.unwrap().bytes;
@@ -375,6 +375,7 @@ fn the_largest_ladder_fits_the_room_kept_for_it() {
             dns: ips("2001:db8:5::"),
             dns_name: Some(format!("{}.fr", ["x".repeat(60).as_str(); 4].join("."))),
             http,
+            ..References::default()
         };
         let collector = format!("{}.fr:65535", ["x".repeat(60).as_str(); 4].join("."));
         let mut sum = PlanSize::default();

@@ -8,6 +8,7 @@
 mod ingest;
 mod inventory;
 mod mails;
+mod mesh;
 mod people;
 mod samples;
 pub(crate) mod targets;
@@ -36,6 +37,7 @@ pub use mails::{
     a_lost_lease_repeats_only_what_may_not_have_been_sent, incidents_open_and_close_once,
     mails_are_sent_in_order_and_once,
 };
+pub use mesh::links_between_sites_are_kept;
 pub use people::{
     certificates_are_retired_by_newer_ones, imports_are_all_or_nothing, sites_are_kept,
     tokens_are_redeemed_once,

@@ -12,6 +12,7 @@ pub mod planted;
 
 mod error;
 mod ingest;
+mod mesh;
 mod nouns;
 mod samples;
 
@@ -21,6 +22,7 @@ pub use ingest::{
     LaneProgress, LaneResume, MAX_SITE_GAPS, SeqRange, ServerTime,
 };
 pub use inventory::InventoryStore;
+pub use mesh::{MeshLink, MeshPlan, MeshSite, MeshStore};
 pub use nouns::{
     AgentStore, Certificate, Evaluation, ImportReport, IncidentFilter, IncidentStore, NewAgent,
     NewIncident, NewMail, NewSeries, NewSeriesSpec, NewToken, OutboxMail, OutboxStore, Redeemed,
@@ -40,6 +42,7 @@ pub trait Store:
     + AgentStore
     + TargetStore
     + InventoryStore
+    + MeshStore
     + IngestStore
     + SampleStore
     + IncidentStore
@@ -52,6 +55,7 @@ impl<T> Store for T where
         + AgentStore
         + TargetStore
         + InventoryStore
+        + MeshStore
         + IngestStore
         + SampleStore
         + IncidentStore

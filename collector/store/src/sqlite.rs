@@ -19,6 +19,7 @@ mod incidents;
 mod ingest;
 mod inventory;
 mod lanes;
+mod mesh;
 mod open;
 mod outbox;
 mod read;

@@ -9,5 +9,6 @@ mod hostile;
 mod house;
 mod imports;
 mod measures;
+mod mesh;
 mod states;
 mod withdrawal;

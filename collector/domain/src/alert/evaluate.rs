@@ -225,12 +225,15 @@ fn decide_targets(
 fn may_alert(view: &SiteView<'_>, target: &Target) -> bool {
     match target.spec.role {
         Role::Equipment | Role::Service => true,
+        // Of one site that fails, all that ask it would tell; the matrix tells it of them all.
+        Role::Peer => false,
         Role::Host
         | Role::Gateway
         | Role::Hop
         | Role::Resolver
         | Role::Collector
-        | Role::Reference => has_answered(view, target.id),
+        | Role::Reference
+        | Role::Centre => has_answered(view, target.id),
     }
 }
 
@@ -381,6 +384,8 @@ fn role_text(role: Role) -> &'static str {
         Role::Resolver => "Résolution de noms (DNS) en défaut",
         Role::Collector => "Accès au collecteur en défaut",
         Role::Reference => "Référence internet injoignable",
+        Role::Centre => "Centre de services mutualisé injoignable",
+        Role::Peer => "Autre établissement injoignable",
         Role::Service => "Service en défaut",
     }
 }

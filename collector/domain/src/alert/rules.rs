@@ -41,8 +41,8 @@ const fn above(raise: f64, clear: f64, hold_minutes: i64) -> Threshold {
     Threshold { bad: Bad::Above, raise, clear, hold: SignedDuration::from_mins(hold_minutes) }
 }
 
-/// Roles of the path to the internet, on which loss is felt by everybody.
-const PATH: &[Role] = &[Role::Gateway, Role::Hop, Role::Collector, Role::Reference];
+/// Roles of the path to the internet and to the shared centre, on which loss is felt by everybody.
+const PATH: &[Role] = &[Role::Gateway, Role::Hop, Role::Collector, Role::Reference, Role::Centre];
 
 /// The rules by default: the "act" column of the thresholds for disks, processors, memory, loss and
 /// certificates.

@@ -65,7 +65,9 @@ impl Session {
                 v1::event::Event::Gap(_)
                 | v1::event::Event::ClockStep(_)
                 | v1::event::Event::Started(_)
-                | v1::event::Event::Stopped(_),
+                | v1::event::Event::Stopped(_)
+                | v1::event::Event::Sighting(_)
+                | v1::event::Event::DiscoveryRound(_),
             )
             | None => Ok(()),
         }
@@ -106,7 +108,12 @@ impl Session {
         match changed {
             Ok(_) => Ok(()),
             Err(TargetError::Store(error)) => Err(self.failed(&error)),
-            Err(error @ (TargetError::Full(..) | TargetError::Plan { .. } | TargetError::Rung)) => {
+            Err(
+                error @ (TargetError::Full(..)
+                | TargetError::Plan { .. }
+                | TargetError::Rung
+                | TargetError::Pair),
+            ) => {
                 let reason = Reason { reason: "plan" };
                 self.context.metrics.refused_calls.get_or_create(&reason).inc();
                 tracing::warn!(

@@ -34,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0007_outbox.sql"),
     include_str!("../../migrations/sqlite/0008_withdrawn.sql"),
     include_str!("../../migrations/sqlite/0009_device.sql"),
+    include_str!("../../migrations/sqlite/0012_mesh.sql"),
     include_str!("../../migrations/sqlite/0013_inventory.sql"),
 ];
 

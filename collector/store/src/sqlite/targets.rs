@@ -26,7 +26,7 @@ const MAX_SITE_SERIES: usize = 200_000;
 
 const TARGET: &str = "target.id, target.grp, target.site, role, name, target.kind, address, secret,
     target.period_s, parent, active";
-const SERIES: &str = "series.id, series.site, target, metric, instance, label, coarse";
+pub(super) const SERIES: &str = "series.id, series.site, target, metric, instance, label, coarse";
 
 /// The method without its secret: with site and address the identity of a target, and what the
 /// targets of a group have in common.
@@ -38,15 +38,19 @@ fn kind(method: &Method) -> String {
         Method::Http => "http".to_owned(),
         Method::SnmpV2c { .. } => "snmp-v2c".to_owned(),
         Method::Host => "host".to_owned(),
+        Method::Mesh { count } => format!("mesh:{count}"),
     }
 }
 
 fn secret(method: &Method) -> Option<&str> {
     match method {
         Method::SnmpV2c { community } => Some(community.expose()),
-        Method::Icmp { .. } | Method::Tcp | Method::Dns { .. } | Method::Http | Method::Host => {
-            None
-        }
+        Method::Icmp { .. }
+        | Method::Tcp
+        | Method::Dns { .. }
+        | Method::Http
+        | Method::Host
+        | Method::Mesh { .. } => None,
     }
 }
 
@@ -62,6 +66,7 @@ fn method(kind: &str, secret: Option<String>) -> Option<Method> {
             _ => return None,
         },
         Some(("icmp", count)) => Method::Icmp { count: count.parse().ok()? },
+        Some(("mesh", count)) => Method::Mesh { count: count.parse().ok()? },
         Some(("dns", rest)) => {
             let (record_type, name) = rest.split_once(':')?;
             Method::Dns { name: name.to_owned(), record_type: record_type.parse().ok()? }
@@ -88,7 +93,7 @@ fn target(row: &Row<'_>) -> rusqlite::Result<Target> {
     })
 }
 
-fn series(row: &Row<'_>) -> rusqlite::Result<Series> {
+pub(super) fn series(row: &Row<'_>) -> rusqlite::Result<Series> {
     let coarse: bool = row.get(6)?;
     Ok(Series {
         id: SeriesId(row.get(0)?),
@@ -166,13 +171,14 @@ fn check_series_count(tx: &Transaction<'_>, site: SiteId) -> Result<()> {
     Ok(())
 }
 
-fn check_site(conn: &Connection, site: SiteId) -> Result<()> {
+pub(super) fn check_site(conn: &Connection, site: SiteId) -> Result<()> {
     one(conn, "SELECT 1 FROM site WHERE id = ?1", [site.0], |_| Ok(()))
         .map_err(failed("find a site"))?
         .ok_or_else(|| StoreError::NotFound(format!("site {site}")))
 }
 
-fn upsert(
+/// Registers a target, or gives it another definition; see [`TargetStore`].
+pub(super) fn upsert(
     tx: &Transaction<'_>,
     spec: &TargetSpec,
     new: &[NewSeriesSpec],
@@ -273,6 +279,29 @@ fn upsert(
     Ok(target)
 }
 
+/// Withdraws a target, unless it is.
+pub(super) fn retire(tx: &Transaction<'_>, id: TargetId) -> Result<()> {
+    let target = find_target(tx, id.0)?;
+    if target.active {
+        change(
+            tx,
+            "UPDATE target SET active = 0, withdrawn =
+                 (SELECT config_version FROM site WHERE site.id = target.site)
+             WHERE id = ?1",
+            [id.0],
+        )
+        .map_err(failed("withdraw a target"))?;
+        groups::relayout(tx, target.group)?;
+        groups::next_version(tx, target.spec.site)?;
+    }
+    Ok(())
+}
+
+/// The configuration of a site changed otherwise than by its targets.
+pub(super) fn changed(tx: &Transaction<'_>, site: SiteId) -> Result<()> {
+    groups::next_version(tx, site)
+}
+
 #[async_trait]
 impl TargetStore for SqliteStore {
     async fn upsert_target(&self, spec: TargetSpec, series: Vec<NewSeriesSpec>) -> Result<Target> {
@@ -293,23 +322,7 @@ impl TargetStore for SqliteStore {
     }
 
     async fn retire_target(&self, id: TargetId) -> Result<()> {
-        self.write("withdraw a target", move |tx| {
-            let target = find_target(tx, id.0)?;
-            if target.active {
-                change(
-                    tx,
-                    "UPDATE target SET active = 0, withdrawn =
-                         (SELECT config_version FROM site WHERE site.id = target.site)
-                     WHERE id = ?1",
-                    [id.0],
-                )
-                .map_err(failed("withdraw a target"))?;
-                groups::relayout(tx, target.group)?;
-                groups::next_version(tx, target.spec.site)?;
-            }
-            Ok(())
-        })
-        .await
+        self.write("withdraw a target", move |tx| retire(tx, id)).await
     }
 
     async fn add_series(&self, site: SiteId, series: Vec<NewSeries>) -> Result<u64> {

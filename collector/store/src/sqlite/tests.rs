@@ -38,6 +38,7 @@ laws!(
     incidents_open_and_close_once,
     late_records_join_their_day,
     layouts_follow_the_targets,
+    links_between_sites_are_kept,
     mails_are_sent_in_order_and_once,
     a_lost_lease_repeats_only_what_may_not_have_been_sent,
     no_rate_is_computed_over_a_restart_or_a_gap,

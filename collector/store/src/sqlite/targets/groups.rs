@@ -23,7 +23,11 @@ const MAX_GROUP_COLUMNS: usize = 20_000;
 /// Whether a method's targets are polled together, or each has its own rhythm.
 fn is_shared(method: &Method) -> bool {
     match method {
-        Method::Icmp { .. } | Method::Tcp | Method::Dns { .. } | Method::Http => true,
+        Method::Icmp { .. }
+        | Method::Tcp
+        | Method::Dns { .. }
+        | Method::Http
+        | Method::Mesh { .. } => true,
         // One device a record: its columns are many, and it may fail alone. One host a site.
         Method::SnmpV2c { .. } | Method::Host => false,
     }
