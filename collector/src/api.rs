@@ -7,11 +7,13 @@
 //! | route | |
 //! |---|---|
 //! | `GET status`, `sites`, `sites/{uai}`, `sites/{uai}/targets` | states, with coverage |
+//! | `GET sites/{uai}/devices`, `sites/{uai}/topology` | its equipment, and how it hangs together |
 //! | `GET series`, `series/{id}/samples`, `percentiles` | what was measured |
 //! | `GET agents`, `incidents`, `contractors` | |
 //! | `GET mesh`, `PUT` and `DELETE mesh/sites/{uai}` | measures between sites, and who takes part |
 //! | `POST sites`, `sites/import`, `sites/{uai}/tokens`, `sites/{uai}/targets` | registration |
 //! | `PUT contractors`, `POST agents/{id}/revoke`, `DELETE sites/{uai}/targets/{id}` | |
+//! | `POST sites/{uai}/devices/{no}/confirm` | |
 
 mod ask;
 mod csv;
@@ -132,6 +134,9 @@ pub fn router(context: Context) -> Router {
         .route("/sites/import", import)
         .route("/sites/{uai}", get(read::site))
         .route("/sites/{uai}/tokens", post(write::new_token))
+        .route("/sites/{uai}/devices", get(read::devices))
+        .route("/sites/{uai}/devices/{no}/confirm", post(write::confirm_device))
+        .route("/sites/{uai}/topology", get(read::topology))
         .route("/sites/{uai}/targets", get(read::targets).post(write::add_target))
         .route("/sites/{uai}/targets/{id}", delete(write::remove_target))
         .route("/mesh", get(read::mesh))

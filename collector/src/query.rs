@@ -8,6 +8,7 @@
 
 pub mod agents;
 pub mod contractors;
+pub mod devices;
 pub mod incidents;
 pub mod mesh;
 mod picture;

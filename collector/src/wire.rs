@@ -1,5 +1,7 @@
 //! Between the domain and the wire contract.
 
+pub mod discovery;
+
 use domain::{
     id::{GroupId, Layout, TargetId},
     target::{Device, Group, LinkKey, Method, Series, Target, TargetSpec},

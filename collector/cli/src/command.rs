@@ -47,6 +47,9 @@ pub(crate) enum View {
     Sites,
     Site,
     SiteAdded,
+    Devices,
+    Topology,
+    DeviceConfirmed,
     Imported,
     Enrolment,
     Agents,
@@ -204,6 +207,17 @@ fn fill(invocation: &mut Invocation, path: &[&str], leaf: &ArgMatches) {
     let (view, request) = match path {
         ["sites"] => (View::Sites, list("/sites", leaf, &["state", "lot"])),
         ["site", "show"] => (View::Site, Request::get(format!("/sites/{}", uai()), Vec::new())),
+        ["site", "devices"] => {
+            (View::Devices, Request::get(format!("/sites/{}/devices", uai()), Vec::new()))
+        }
+        ["site", "topology"] => {
+            (View::Topology, Request::get(format!("/sites/{}/topology", uai()), Vec::new()))
+        }
+        ["site", "confirm"] => {
+            let no = segment(&text(leaf, "NO").unwrap_or_default());
+            let path = format!("/sites/{}/devices/{no}/confirm", uai());
+            (View::DeviceConfirmed, Request { method: Method::POST, path, ..Request::default() })
+        }
         ["site", "add"] => {
             let site = new_site(leaf).into();
             (View::SiteAdded, Request::json(Method::POST, "/sites", &site))
@@ -358,6 +372,9 @@ mod tests {
             ("vigie sites --state down", "GET /sites?state=down&limit=10000 "),
             ("vigie site show 0999001w", "GET /sites/0999001w? "),
             ("vigie site show ../x", "GET /sites/..%2Fx? "),
+            ("vigie site devices 0999001W", "GET /sites/0999001W/devices? "),
+            ("vigie site topology 0999001W", "GET /sites/0999001W/topology? "),
+            ("vigie site confirm 0999001W 7", "POST /sites/0999001W/devices/7/confirm? "),
             (
                 "vigie site add 0999001W --name X --type college --zone A --pupils 612 --lat -1.5 --lon 2",
                 r#"POST /sites? {"latitude":-1.5,"longitude":2,"name":"X","pupils":612,"type":"college","uai":"0999001W","zone":"A"}"#,

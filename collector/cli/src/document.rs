@@ -300,6 +300,90 @@ pub(crate) struct Imported {
 }
 
 #[derive(Debug, Deserialize)]
+pub(crate) struct DiscoveryRound {
+    pub(crate) ended_at: String,
+    pub(crate) asked: u64,
+    pub(crate) answered: u64,
+    pub(crate) identified: u64,
+    pub(crate) refused: Vec<String>,
+    pub(crate) complete: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct AssetPart {
+    pub(crate) class: String,
+    pub(crate) name: String,
+    pub(crate) model: String,
+    pub(crate) serial: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asset {
+    pub(crate) no: i64,
+    pub(crate) state: String,
+    pub(crate) class: Option<String>,
+    pub(crate) name: String,
+    pub(crate) address: String,
+    pub(crate) vendor: String,
+    pub(crate) model: String,
+    pub(crate) serial: String,
+    pub(crate) version: String,
+    pub(crate) snmp: Option<String>,
+    pub(crate) missing_since: Option<String>,
+    pub(crate) parts: Vec<AssetPart>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Assets {
+    pub(crate) at: String,
+    pub(crate) round: Option<DiscoveryRound>,
+    pub(crate) items: Vec<Asset>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Node {
+    pub(crate) no: i64,
+    pub(crate) name: String,
+    pub(crate) class: Option<String>,
+    pub(crate) model: String,
+    pub(crate) depth: usize,
+    pub(crate) parent_ports: Vec<String>,
+    pub(crate) ports: Vec<String>,
+    pub(crate) source: Option<String>,
+    pub(crate) confidence: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct SpareLine {
+    pub(crate) no: i64,
+    pub(crate) ports: Vec<String>,
+    pub(crate) other: i64,
+    pub(crate) other_ports: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Unplaced {
+    pub(crate) no: i64,
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Topology {
+    pub(crate) at: String,
+    pub(crate) round: Option<DiscoveryRound>,
+    pub(crate) top: Option<String>,
+    pub(crate) items: Vec<Node>,
+    pub(crate) spare: Vec<SpareLine>,
+    pub(crate) unplaced: Vec<Unplaced>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ConfirmedDevice {
+    pub(crate) uai: String,
+    pub(crate) no: i64,
+}
+
+#[derive(Debug, Deserialize)]
 pub(crate) struct Enrolment {
     pub(crate) uai: String,
     pub(crate) expires_at: String,

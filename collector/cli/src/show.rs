@@ -2,6 +2,7 @@
 //! speaks for, and when it was made.
 
 mod agents;
+mod devices;
 mod measure;
 mod table;
 
@@ -74,6 +75,9 @@ impl Scribe {
             View::Status => self.status(&document::read(body)?),
             View::Sites => self.sites(&document::read(body)?),
             View::Site => self.site(&document::read(body)?),
+            View::Devices => (self.devices(&document::read(body)?), false),
+            View::Topology => (self.topology(&document::read(body)?), false),
+            View::DeviceConfirmed => (self.device_confirmed(&document::read(body)?), false),
             View::SiteAdded => (self.site_added(&document::read(body)?), false),
             View::Imported => (self.imported(&document::read(body)?), false),
             View::Enrolment => (self.enrolment(&document::read(body)?), false),

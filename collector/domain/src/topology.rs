@@ -92,6 +92,50 @@ pub struct Tree {
     pub unplaced: Vec<DeviceId>,
 }
 
+/// How the top of a tree was found, weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Top {
+    /// Most devices tell of it.
+    Busiest,
+    /// It is of a kind that stands at the uplink.
+    Class,
+    /// It has the address of the site's gateway.
+    Gateway,
+}
+
+/// A device that may stand at the uplink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// The device.
+    pub id: DeviceId,
+    /// Whether it answers at the address of the site's gateway.
+    pub gateway: bool,
+    /// Its rank among the kinds that stand at an uplink: the operator's equipment 3, a firewall 2, a
+    /// router 1, everything else 0.
+    pub rank: u8,
+}
+
+/// The device at the uplink, and how that is known; `None` where nothing speaks for any.
+#[must_use]
+pub fn top(candidates: &[Candidate], evidence: &[Evidence]) -> Option<(DeviceId, Top)> {
+    if let Some(gateway) = candidates.iter().find(|candidate| candidate.gateway) {
+        return Some((gateway.id, Top::Gateway));
+    }
+    let told = |id: DeviceId| {
+        evidence
+            .iter()
+            .map(|evidence| ends(*evidence))
+            .filter(move |(one, other)| *one == id || *other == id)
+    };
+    let key = |candidate: &&Candidate| (candidate.rank, told(candidate.id).count());
+    let best = candidates.iter().rev().max_by_key(key)?;
+    match key(&best) {
+        (0, 0) => None,
+        (0, _) => Some((best.id, Top::Busiest)),
+        _ => Some((best.id, Top::Class)),
+    }
+}
+
 /// Makes the tree of `devices` from `root` down. Evidence of devices that are not among them, and of a
 /// device by itself, does not count.
 #[must_use]

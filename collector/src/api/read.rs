@@ -42,6 +42,24 @@ pub(super) async fn site(
     render(&query::sites::site(context.sources(), &uai).await?, format)
 }
 
+pub(super) async fn devices(
+    State(context): State<Context>,
+    Path(uai): Path<String>,
+    ask: Ask,
+) -> Answer {
+    let format = ask.finish()?;
+    render(&query::devices::devices(context.sources(), &uai).await?, format)
+}
+
+pub(super) async fn topology(
+    State(context): State<Context>,
+    Path(uai): Path<String>,
+    ask: Ask,
+) -> Answer {
+    let format = ask.finish()?;
+    render(&query::devices::topology(context.sources(), &uai).await?, format)
+}
+
 pub(super) async fn targets(
     State(context): State<Context>,
     Path(uai): Path<String>,

@@ -1,5 +1,7 @@
 //! Answers as tables: which columns, in which order.
 
+mod devices;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;

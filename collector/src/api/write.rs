@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse, Response},
 };
-use domain::{contractor::Contractor, id::AgentId, target::TargetSpec};
+use domain::{contractor::Contractor, id::AgentId, target::TargetSpec, topology::DeviceId};
 use http::StatusCode;
 use lettre::Address;
 use serde::{Deserialize, Serialize};
@@ -266,6 +266,30 @@ pub(super) async fn remove_mesh_site(
     let (at, uai) = (Time(context.clock.now()), site.facts.uai.to_string());
     let status = "withdrawn";
     Ok(Json(MeshSiteRemoved { at, uai, name: site.facts.name, status }).into_response())
+}
+
+#[derive(Serialize)]
+struct Confirmed {
+    at: Time,
+    uai: String,
+    no: i64,
+    status: &'static str,
+}
+
+pub(super) async fn confirm_device(
+    State(context): State<Context>,
+    Path((uai, no)): Path<(String, String)>,
+    ask: Ask,
+) -> Answer {
+    ask.finish()?;
+    let site = query::site(context.store.as_ref(), &uai).await?;
+    let none = || Problem::NotFound(format!("device {}", wire::text(&no)));
+    let device = DeviceId(no.parse().map_err(|_| none())?);
+    let now = context.clock.now();
+    context.store.confirm_device(site.id, device, now).await?;
+    tracing::info!(site = %site.facts.uai, device = device.0, "device confirmed");
+    let uai = site.facts.uai.to_string();
+    Ok(Json(Confirmed { at: Time(now), uai, no: device.0, status: "confirmed" }).into_response())
 }
 
 /// A contractor as an operator gives it.

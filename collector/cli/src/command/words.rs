@@ -285,10 +285,41 @@ impl Words {
         let show = self
             .leaf("show", self.t("Tout d'un site", "All of a site"), "vigie site show 0999001W")
             .arg(self.uai());
+        let devices = self
+            .leaf(
+                "devices",
+                self.t(
+                    "Son équipement, tel que l'agent l'a trouvé",
+                    "Its equipment, as the agent found it",
+                ),
+                "vigie site devices 0999001W --csv",
+            )
+            .arg(self.uai());
+        let topology = self
+            .leaf(
+                "topology",
+                self.t(
+                    "Qui est branché derrière qui, par quel port",
+                    "What hangs behind what, through which port",
+                ),
+                "vigie site topology 0999001W",
+            )
+            .arg(self.uai());
+        let confirm = self
+            .leaf(
+                "confirm",
+                self.t("Confirme un appareil observé", "Confirms a device that was observed"),
+                "vigie site confirm 0999001W 7",
+            )
+            .arg(self.uai())
+            .arg(Self::place("NO", self.t("Numéro de l'appareil", "Number of the device")));
         self.group(
             "site",
-            self.t("Un site : voir, inscrire, importer", "A site: show, add, import"),
-            vec![show, add, import],
+            self.t(
+                "Un site : voir, inscrire, importer, son équipement",
+                "A site: show, add, import, its equipment",
+            ),
+            vec![show, add, import, devices, topology, confirm],
         )
     }
 

@@ -170,3 +170,55 @@ fn a_document_of_another_shape_is_no_answer() {
     assert!(scribe(Language::French).show(View::Status, "<html>").is_err());
     assert!(scribe(Language::French).show(View::Status, "{}").is_err());
 }
+
+const ROUND: &str = r#"{"started_at":"2026-11-24T06:00:00Z","ended_at":"2026-11-24T06:04:00Z","asked":254,
+    "answered":12,"identified":4,"refused":["192.0.2.0/24\u001b[2J"],"complete":false}"#;
+
+#[test]
+fn equipment_is_told_with_what_is_to_confirm_and_what_is_gone() {
+    let body = format!(
+        r#"{{"at":"2026-11-24T07:00:00Z","uai":"0999001W","round":{ROUND},"items":[
+        {{"no":1,"state":"confirmed","class":"switch","name":"sw-coeur","address":"10.0.0.2","vendor":"Cisco",
+          "model":"WS-C2960X","serial":"FCW1","version":"15.0","snmp":"3","missing_since":null,
+          "parts":[{{"class":"chassis","name":"2","model":"WS-C2960X","serial":"FCW2"}},
+                   {{"class":"fan","name":"Fan","model":"","serial":"F"}}]}},
+        {{"no":2,"state":"observed","class":null,"name":"","address":"10.0.0.9","vendor":"","model":"",
+          "serial":"","version":"","snmp":null,"missing_since":null,"parts":[]}},
+        {{"no":3,"state":"missing","class":"wifi-ap","name":"ap\u001b[2J","address":"10.0.0.8","vendor":"X",
+          "model":"Y","serial":"Z","version":"1","snmp":"2c","missing_since":"2026-11-20T06:04:00Z","parts":[]}}]}}"#
+    );
+    insta::assert_snapshot!(french(View::Devices, &body));
+    let never = r#"{"at":"2026-11-24T07:00:00Z","uai":"0999001W","round":null,"items":[]}"#;
+    insta::assert_snapshot!(french(View::Devices, never));
+}
+
+#[test]
+fn a_topology_is_a_tree_that_says_how_sure_it_is() {
+    let node = |no: u32,
+                depth: u32,
+                name: &str,
+                ports: &str,
+                own: &str,
+                sure: &str,
+                source: &str| {
+        format!(
+            r#"{{"no":{no},"name":"{name}","class":"switch","model":"","depth":{depth},"parent":null,
+            "parent_ports":[{ports}],"ports":[{own}],"source":{source},"confidence":{sure}}}"#
+        )
+    };
+    let neighbour = r#""neighbour""#;
+    let items = [
+        node(1, 0, "box", "", "", "null", "null"),
+        node(2, 1, "coeur", "", r#""Gi0/24""#, "0.95", neighbour),
+        node(3, 2, "cdi", r#""Gi0/1","Gi0/2""#, r#""1","2""#, "0.99", neighbour),
+        node(5, 3, "copieur\\u001b[2J", r#""7""#, "", "0.6", r#""bridge""#),
+        node(4, 2, "salle 12", r#""Gi0/3""#, r#""24""#, "0.99", neighbour),
+    ];
+    let body = format!(
+        r#"{{"at":"2026-11-24T07:00:00Z","uai":"0999001W","round":{ROUND},"top":"busiest","items":[{}],
+        "spare":[{{"no":3,"ports":["24"],"other":4,"other_ports":["23"]}}],
+        "unplaced":[{{"no":9,"name":"10.0.0.9"}}]}}"#,
+        items.join(",")
+    );
+    insta::assert_snapshot!(french(View::Topology, &body));
+}

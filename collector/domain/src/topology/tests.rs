@@ -121,6 +121,20 @@ fn strangers_do_not_count() {
     assert_eq!(shown(&tree.links), ["1:3-2:1 0.95"]);
 }
 
+#[test]
+fn the_top_is_the_gateway_or_what_looks_most_like_one() {
+    let of = |id, gateway, rank| Candidate { id: DeviceId(id), gateway, rank };
+    let told = [says(3, 1, 4, 1), says(5, 1, 4, 2)];
+    let switches = [of(3, false, 0), of(4, false, 0), of(5, false, 0)];
+    assert_eq!(top(&[], &told), None);
+    assert_eq!(top(&switches, &[]), None);
+    assert_eq!(top(&switches, &told), Some((DeviceId(4), Top::Busiest)));
+    let firewall = [&switches[..], &[of(7, false, 2), of(6, false, 1)]].concat();
+    assert_eq!(top(&firewall, &told), Some((DeviceId(7), Top::Class)));
+    let gateway = [&firewall[..], &[of(9, true, 0)]].concat();
+    assert_eq!(top(&gateway, &told), Some((DeviceId(9), Top::Gateway)));
+}
+
 fn evidence() -> impl Strategy<Value = Evidence> {
     let device = 1..9_i64;
     prop_oneof![

@@ -8,7 +8,7 @@ use domain::id::GroupId;
 use jiff::Timestamp;
 use prost::Message as _;
 use proto::{KIND_EVENT, LANE_EVENTS, v1};
-use store::LaneKey;
+use store::{LaneKey, StoreError};
 
 use super::{Away, Session};
 use crate::{ingest::MAX_EPOCHS, metrics::Reason, targets::TargetError, wire};
@@ -43,6 +43,13 @@ impl Session {
                 let changed = self.context.targets.host(self.site, &parts).await;
                 self.planned(changed)
             }
+            Some(v1::event::Event::Sighting(seen)) => self.sighting(&seen, at_ms).await,
+            Some(v1::event::Event::DiscoveryRound(told)) => {
+                let ended_at = Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::MIN);
+                let (round, edges, stations) = wire::discovery::round(&told, ended_at);
+                let ended = self.context.store.end_round(self.site, round, edges, stations).await;
+                ended.map_err(|error| self.failed(&error))
+            }
             Some(v1::event::Event::Loss(loss)) => {
                 tracing::warn!(
                     site,
@@ -65,9 +72,7 @@ impl Session {
                 v1::event::Event::Gap(_)
                 | v1::event::Event::ClockStep(_)
                 | v1::event::Event::Started(_)
-                | v1::event::Event::Stopped(_)
-                | v1::event::Event::Sighting(_)
-                | v1::event::Event::DiscoveryRound(_),
+                | v1::event::Event::Stopped(_),
             )
             | None => Ok(()),
         }
@@ -84,7 +89,10 @@ impl Session {
                 // What does not decode was refused, or is a newer agent's.
                 let Ok(event) = v1::Event::decode(payload.as_slice()) else { continue };
                 if let Some(
-                    v1::event::Event::SnmpInventory(_) | v1::event::Event::HostInventory(_),
+                    v1::event::Event::SnmpInventory(_)
+                    | v1::event::Event::HostInventory(_)
+                    | v1::event::Event::Sighting(_)
+                    | v1::event::Event::DiscoveryRound(_),
                 ) = &event.event
                 {
                     self.apply(event, at_ms).await?;
@@ -92,6 +100,26 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// A site that has all the devices that it may have keeps them; the records go on.
+    async fn sighting(&mut self, seen: &v1::Sighting, at_ms: i64) -> Result<(), Away> {
+        let Some(sighting) = wire::discovery::sighting(seen) else { return Ok(()) };
+        let seen_at = Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::MIN);
+        match self.context.store.keep_sighting(self.site, seen_at, sighting).await {
+            Ok(_) => Ok(()),
+            Err(error @ StoreError::Limit { .. }) => {
+                let reason = Reason { reason: "inventory" };
+                self.context.metrics.refused_calls.get_or_create(&reason).inc();
+                tracing::warn!(
+                    site = self.site.0,
+                    error = chain(&error),
+                    "a device that was seen is not kept"
+                );
+                Ok(())
+            }
+            Err(error) => Err(self.failed(&error)),
+        }
     }
 
     pub(super) async fn surroundings(&mut self, seen: &v1::Surroundings) -> Result<(), Away> {
