@@ -113,11 +113,12 @@ fn tray(tables: &Tables, index: &[u32]) -> Option<Supply> {
     let level = tables.integer(INPUT_LEVEL, index).filter(|level| *level != UNKNOWN);
     let capacity = tables.integer(INPUT_CAPACITY, index);
     level?;
-    let descr = tables.text(INPUT_NAME, index).or_else(|| tables.text(INPUT_DESCR, index));
+    // Nobody could find one that has no name.
+    let descr = tables.text(INPUT_NAME, index).or_else(|| tables.text(INPUT_DESCR, index))?;
     Some(Supply {
         index: index_text(number),
         kind: "input".to_owned(),
-        descr: descr.unwrap_or_else(|| format!("Tray {}", index_text(number))),
+        descr,
         level,
         capacity,
         level_percent: level_percent(level, capacity, false),
@@ -357,13 +358,17 @@ mod tests {
     }
 
     #[test]
-    fn a_supply_without_text_is_told_by_its_colour() {
+    fn a_supply_without_text_is_told_by_its_colour_and_a_tray_not_at_all() {
         let made = Made::default()
             .with(SUPPLY_LEVEL, &[1, 2], 5_i64)
             .with(SUPPLY_TYPE, &[1, 2], 21_i64)
             .with(SUPPLY_COLORANT, &[1, 2], 4_i64)
             .with(COLORANT, &[1, 4], "cyan")
             .with(INPUT_LEVEL, &[1, 1], -3_i64)
+            .with(INPUT_NAME, &[1, 1], "Bac 1")
+            .with(INPUT_LEVEL, &[1, 2], 7_i64)
+            .with(INPUT_LEVEL, &[1, 3], -2_i64)
+            .with(INPUT_NAME, &[1, 3], "Bac 3")
             .with(SUPPLY_LEVEL, &[9], 5_i64);
         let found = supplies(&made.0);
         let found: Vec<_> = found
@@ -372,7 +377,7 @@ mod tests {
             .collect();
         assert_eq!(
             found,
-            [("2", "tonerCartridge", "cyan tonerCartridge"), ("1", "input", "Tray 1")]
+            [("2", "tonerCartridge", "cyan tonerCartridge"), ("1", "input", "Bac 1")]
         );
     }
 
