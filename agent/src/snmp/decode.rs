@@ -56,8 +56,10 @@ fn opaque(bytes: &[u8]) -> Option<Value> {
     }
     let finite = |number: f64| number.is_finite().then_some(Value::Float(number));
     match (*kind, content) {
-        (FLOAT, &[a, b, c, d]) => finite(f64::from(f32::from_be_bytes([a, b, c, d]))),
-        (DOUBLE, &[a, b, c, d, e, f, g, h]) => finite(f64::from_be_bytes([a, b, c, d, e, f, g, h])),
+        (FLOAT, _) if let Ok(bytes) = content.try_into() => {
+            finite(f64::from(f32::from_be_bytes(bytes)))
+        }
+        (DOUBLE, _) if let Ok(bytes) = content.try_into() => finite(f64::from_be_bytes(bytes)),
         (COUNTER64 | UNSIGNED64, [0, content @ ..] | content)
             if (1..=8).contains(&content.len()) =>
         {

@@ -177,10 +177,12 @@ async fn ask(
 /// The names and values of a reply, up to the first that the crate can not decode.
 fn varbinds<'a>(reply: &Pdu<'a>) -> impl Iterator<Item = (Option<Arcs>, Content)> + use<'a> {
     reply.varbinds.clone().map(|(name, value)| {
-        let content = match &value {
-            snmp2::Value::EndOfMibView => Content::End,
-            snmp2::Value::NoSuchObject | snmp2::Value::NoSuchInstance => Content::Absent,
-            _ => Content::Value(decode::value(&value)),
+        let content = if let snmp2::Value::EndOfMibView = value {
+            Content::End
+        } else if let snmp2::Value::NoSuchObject | snmp2::Value::NoSuchInstance = value {
+            Content::Absent
+        } else {
+            Content::Value(decode::value(&value))
         };
         (name::decode(name.as_bytes()), content)
     })

@@ -404,16 +404,18 @@ impl Session {
     fn refusal(&self, error: &Error) -> Option<Fault> {
         let user = self.user.as_ref()?;
         match error {
-            Error::AuthUpdated => Some(Fault::Malformed),
             Error::AuthFailure(
                 AuthErrorKind::NotAuthenticated | AuthErrorKind::ReplyNotEncrypted,
             ) => Some(Fault::Denied),
-            Error::AuthFailure(_) => Some(Fault::Malformed),
             // A report in clear is all that a user without a password is refused with, and the
             // crate only says that it is no response.
             Error::AsnWrongType if user.auth().is_none() => Some(Fault::Denied),
+            Error::AuthUpdated
+            | Error::AuthFailure(_)
             // Decrypted by the clock of before.
-            Error::AsnWrongType | Error::AsnEof | Error::AsnInvalidLen => Some(Fault::Malformed),
+            | Error::AsnWrongType
+            | Error::AsnEof
+            | Error::AsnInvalidLen => Some(Fault::Malformed),
             Error::AsnParse
             | Error::AsnUnsupportedType
             | Error::AsnIntOverflow
@@ -563,7 +565,7 @@ mod tests {
         let device = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
         device.set_nonblocking(true).expect("a socket option");
         let address = device.local_addr().expect("bound");
-        let later = Instant::now() + Duration::from_secs(60);
+        let later = Instant::now() + Duration::from_mins(1);
         let mut session = session(address, Credentials::v1("public"), later);
         let name = Oid::new((&[0x2b_u8, 6][..]).into());
         let asked = session.exchange(Request::Bulk(&[&name], 2), |_| Some(())).await;

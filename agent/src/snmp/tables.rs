@@ -13,7 +13,7 @@ pub type Arcs = Box<[u32]>;
 pub enum Value {
     /// INTEGER.
     Integer(i64),
-    /// Counter32, Gauge32, Unsigned32, TimeTicks (hundredths of a second), Counter64.
+    /// Counter32, Gauge32, Unsigned32, `TimeTicks` (hundredths of a second), Counter64.
     Unsigned(u64),
     /// OCTET STRING, in raw bytes: hostile until it is cleaned.
     Bytes(Box<[u8]>),

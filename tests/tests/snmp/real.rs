@@ -1,73 +1,25 @@
 //! Debian's own agent.
 
-use std::{
-    net::{SocketAddr, UdpSocket},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
-
 use agent::{
     plan::{Metric, Secret},
     probe::{Outcome, snmp::SnmpProbe},
 };
 
-use crate::support::{COMMUNITY, LONG, columns, inventory, outcome, per_interface, probe, round};
-
-/// Debian's agent with a configuration of its own, stopped when dropped.
-struct Snmpd {
-    child: Child,
-    address: SocketAddr,
-    _directory: tempfile::TempDir,
-}
-
-impl Snmpd {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let address = UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
-        let configuration = directory.path().join("snmpd.conf");
-        let text = format!(
-            "rocommunity {COMMUNITY} 127.0.0.1\nsysName collège Zay\nsysContact réseau\nsysLocation local B12\n"
-        );
-        std::fs::write(&configuration, text).expect("written");
-        let child = Command::new("/usr/sbin/snmpd")
-            .args(["-f", "-C", "-Lf", "/dev/null", "-I", "-smux", "-c"])
-            .arg(&configuration)
-            .arg(format!("udp:{address}"))
-            .env("SNMP_PERSISTENT_DIR", directory.path())
-            .env("SNMPCONFPATH", directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("Debian's snmpd is installed");
-        Self { child, address, _directory: directory }
-    }
-}
-
-impl Drop for Snmpd {
-    fn drop(&mut self) {
-        // It may have ended by itself; either way it is gone afterwards.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::{
+    snmpd::Snmpd,
+    support::{COMMUNITY, LONG, columns, inventory, outcome, per_interface, probe, round},
+};
 
 #[tokio::test]
 async fn a_real_agent_is_read_right() {
-    let agent = Snmpd::start();
+    let agent = Snmpd::start(&format!(
+        "rocommunity {COMMUNITY} 127.0.0.1\nsysName collège Zay\nsysContact réseau\nsysLocation local B12\n"
+    ));
+    agent.listens().await;
     let wanted = columns([1]);
-    let mut probe = probe(agent.address, LONG, wanted.clone());
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let read = loop {
-        let round = round(&mut probe).await;
-        if outcome(&round) == Some(Outcome::Ok as i64) {
-            break round;
-        }
-        // Before it listens, nobody does.
-        assert_eq!(outcome(&round), Some(Outcome::Refused as i64));
-        assert!(Instant::now() < deadline, "snmpd answers");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let mut probe = probe(agent.address(), LONG, wanted.clone());
+    let read = round(&mut probe).await;
+    assert_eq!(outcome(&read), Some(Outcome::Ok as i64));
     let cell = |metric| {
         let at = wanted.iter().position(|column| column.metric == metric).expect("asked for");
         read.cells[at]
@@ -100,7 +52,7 @@ async fn a_real_agent_is_read_right() {
     // All interfaces and more, so that the tables are walked.
     let mut walker = SnmpProbe::new(
         7,
-        agent.address,
+        agent.address(),
         Secret(COMMUNITY.into()),
         20,
         LONG,

@@ -131,7 +131,7 @@ impl Cursor {
 /// Cursors over all wanted columns, and what they have passed.
 #[derive(Debug)]
 pub(super) struct Cursors {
-    cursors: Vec<Cursor>,
+    all: Vec<Cursor>,
     /// Whether a column of the table has been asked for.
     is_opened: Vec<bool>,
     /// Cursors that are not done, by position.
@@ -166,7 +166,7 @@ impl Cursors {
         let mut sorted: Vec<(&[u32], Kind)> = kinds.into_iter().collect();
         sorted.sort_unstable_by_key(|(base, _)| *base);
         let mut of = Self {
-            cursors: Vec::with_capacity(sorted.len()),
+            all: Vec::with_capacity(sorted.len()),
             is_opened: Vec::new(),
             standing: BTreeSet::new(),
             tables: Tables::default(),
@@ -191,8 +191,8 @@ impl Cursors {
             if table == next {
                 of.is_opened.push(false);
             }
-            of.standing.insert((base.into(), of.cursors.len()));
-            of.cursors.push(Cursor {
+            of.standing.insert((base.into(), of.all.len()));
+            of.all.push(Cursor {
                 base: base.into(),
                 kind,
                 position: base.into(),
@@ -208,7 +208,7 @@ impl Cursors {
 
     /// The name whose follower a cursor wants.
     pub(super) fn position(&self, cursor: usize) -> &[u32] {
-        &self.cursors[cursor].position
+        &self.all[cursor].position
     }
 
     /// What to ask next; `None` when everything is read, or a limit is reached.
@@ -223,7 +223,7 @@ impl Cursors {
         if self.is_cut {
             return None;
         }
-        if let Some(suspect) = self.suspect.filter(|at| self.cursors[*at].state != State::Done) {
+        if let Some(suspect) = self.suspect.filter(|at| self.all[*at].state != State::Done) {
             return Some(Question::Next([suspect]));
         }
         let most = if has_bulk { usize::from(pace.columns()).min(left) } else { 0 };
@@ -254,7 +254,7 @@ impl Cursors {
         let values = MAX_REQUEST_VALUES.min(left);
         let mut row_bytes = 0;
         let fit = live.iter().enumerate().take_while(|(before, at)| {
-            let bytes = row_bytes + self.cursors[**at].reply_bytes();
+            let bytes = row_bytes + self.all[**at].reply_bytes();
             let fits = (before + 1) * rows <= values && bytes * rows <= REPLY_BYTES;
             if fits || *before == 0 {
                 row_bytes = bytes;
@@ -270,9 +270,8 @@ impl Cursors {
     /// only the first, evenly spread when there are more than fit, so that one answer may settle
     /// many.
     fn unasked(&self, most: usize) -> Vec<usize> {
-        let all: Vec<usize> = (0..self.cursors.len())
-            .filter(|at| self.cursors[*at].state == State::Unasked)
-            .collect();
+        let all: Vec<usize> =
+            (0..self.all.len()).filter(|at| self.all[*at].state == State::Unasked).collect();
         if all.len() <= most {
             return all;
         }
@@ -280,7 +279,7 @@ impl Cursors {
         let heads: Vec<usize> = all
             .into_iter()
             .filter(|at| {
-                let table = self.cursors[*at].table;
+                let table = self.all[*at].table;
                 self.is_opened[table] || last.replace(table) != Some(table)
             })
             .collect();
@@ -297,11 +296,11 @@ impl Cursors {
             .iter()
             .filter(|(position, at)| {
                 // Where two stand together, one asks for both.
-                self.cursors[*at].state == State::Live && last.replace(position) != Some(position)
+                self.all[*at].state == State::Live && last.replace(position) != Some(position)
             })
             .map(|(_, at)| *at)
             .collect();
-        live.sort_by_key(|at| self.cursors[*at].rows);
+        live.sort_by_key(|at| self.all[*at].rows);
         live
     }
 
@@ -309,7 +308,7 @@ impl Cursors {
     fn fitting(&self, mut cursors: Vec<usize>, most: usize) -> Vec<usize> {
         let (mut request, mut reply) = (0, 0);
         let fit = cursors.iter().take(most).take_while(|at| {
-            let cursor = &self.cursors[**at];
+            let cursor = &self.all[**at];
             request += FRAME_BYTES + encoded_len(&cursor.position);
             reply += cursor.reply_bytes();
             request <= REQUEST_BYTES && reply <= REPLY_BYTES
@@ -330,7 +329,7 @@ impl Cursors {
         let repetitions = question.repetitions();
         // Where each cursor's row of neighbours has come to; none when it has ended.
         let mut chains: Vec<Option<Arcs>> =
-            asked.iter().map(|at| Some(self.cursors[*at].position.clone())).collect();
+            asked.iter().map(|at| Some(self.all[*at].position.clone())).collect();
         let mut received = 0;
         let mut largest = 0;
         for (name, content) in varbinds.take(asked.len() * usize::from(repetitions)) {
@@ -343,12 +342,12 @@ impl Cursors {
                 (_, Content::Absent) => self.end(cursor, Extent::Whole),
                 (Some(name), Content::Value(value)) if from < name => {
                     largest = largest.max(value.as_ref().map_or(0, bytes_of));
-                    self.advance(&from, &name, value);
+                    self.advance(&from, &name, value.as_ref());
                     chains[column] = Some(name);
                 }
                 // A name that does not increase, or is none.
                 (_, Content::Value(_)) => {
-                    if self.cursors[cursor].state != State::Done {
+                    if self.all[cursor].state != State::Done {
                         add(&STATS.disordered, 1);
                     }
                     self.end(cursor, Extent::Partial);
@@ -356,7 +355,7 @@ impl Cursors {
             }
         }
         for at in asked.iter().take(received) {
-            self.is_opened[self.cursors[*at].table] = true;
+            self.is_opened[self.all[*at].table] = true;
         }
         self.values += received;
         self.failures = 0;
@@ -394,8 +393,8 @@ impl Cursors {
             (Question::Next([cursor]), Fault::Status { status: NO_SUCH_NAME, .. }) => {
                 self.answers_again(pace);
                 self.suspect = None;
-                self.is_opened[self.cursors[*cursor].table] = true;
-                let from = self.cursors[*cursor].position.clone();
+                self.is_opened[self.all[*cursor].table] = true;
+                let from = self.all[*cursor].position.clone();
                 self.end_of_view(*cursor, &from);
             }
             (Question::Next([cursor]), Fault::Status { .. }) => {
@@ -437,7 +436,7 @@ impl Cursors {
     fn lose(&mut self, cursor: usize) {
         self.suspect = None;
         self.failures = 0;
-        self.is_opened[self.cursors[cursor].table] = true;
+        self.is_opened[self.all[cursor].table] = true;
         self.end(cursor, Extent::Partial);
     }
 
@@ -446,13 +445,13 @@ impl Cursors {
     fn step_over(&mut self, cursor: usize) {
         add(&STATS.undecodable, 1);
         self.suspect = None;
-        let of = &mut self.cursors[cursor];
+        let of = &mut self.all[cursor];
         of.bad_values += 1;
         let (table, position) = (of.table, of.position.clone());
         let index = &position[of.base.len()..];
         let next = (of.bad_values < MAX_BAD_VALUES && of.kind == Kind::Column)
             .then(|| {
-                let siblings = self.cursors.iter().enumerate();
+                let siblings = self.all.iter().enumerate();
                 siblings
                     .filter(|(at, other)| other.table == table && *at != cursor)
                     .filter_map(|(_, other)| {
@@ -465,34 +464,34 @@ impl Cursors {
             .flatten();
         match next {
             Some(next) => {
-                let base = &self.cursors[cursor].base;
+                let base = &self.all[cursor].base;
                 let position = [&**base, &*next].concat().into();
                 self.stand(cursor, position);
-                self.cursors[cursor].state = State::Live;
-                self.cursors[cursor].rows += 1;
+                self.all[cursor].state = State::Live;
+                self.all[cursor].rows += 1;
             }
             None => self.end(cursor, Extent::Partial),
         }
     }
 
     /// `to` follows `from`: moves every cursor that stands in between.
-    fn advance(&mut self, from: &[u32], to: &Arcs, value: Option<Value>) {
+    fn advance(&mut self, from: &[u32], to: &Arcs, value: Option<&Value>) {
         let between = (Bound::Included((Arcs::from(from), 0)), Bound::Excluded((to.clone(), 0)));
         let moved: Vec<usize> = self.standing.range(between).map(|(_, at)| *at).collect();
         for at in moved {
-            let Cursor { base, kind, .. } = &self.cursors[at];
+            let Cursor { base, kind, .. } = &self.all[at];
             let Some(index) = to.strip_prefix(&**base).filter(|index| !index.is_empty()) else {
                 self.end(at, Extent::Whole);
                 continue;
             };
             let (kind, is_row) = (*kind, *kind != Kind::Scalar || index == [0]);
-            if is_row && let Some(value) = &value {
+            if is_row && let Some(value) = value {
                 self.bytes += bytes_of(value) + size_of_val(index);
                 self.tables.insert(base, index, value.clone());
             }
-            let cursor = &mut self.cursors[at];
+            let cursor = &mut self.all[at];
             self.is_opened[cursor.table] = true;
-            let size = value.as_ref().map_or(0, bytes_of);
+            let size = value.map_or(0, bytes_of);
             cursor.value_bytes = size.max((3 * cursor.value_bytes + size) / 4);
             cursor.rows += usize::from(is_row);
             cursor.state = State::Live;
@@ -506,12 +505,12 @@ impl Cursors {
 
     /// Nothing follows `from`, at least nothing of the asking cursor's table.
     fn end_of_view(&mut self, cursor: usize, from: &[u32]) {
-        let table = self.cursors[cursor].table;
+        let table = self.all[cursor].table;
         let behind: Vec<usize> = self
             .standing
             .range((Arcs::from(from), 0)..)
             .map(|(_, at)| *at)
-            .filter(|at| self.cursors[*at].table == table)
+            .filter(|at| self.all[*at].table == table)
             .collect();
         for at in behind {
             self.end(at, Extent::Whole);
@@ -519,14 +518,14 @@ impl Cursors {
     }
 
     fn stand(&mut self, cursor: usize, position: Arcs) {
-        let of = &mut self.cursors[cursor];
+        let of = &mut self.all[cursor];
         let before = std::mem::replace(&mut of.position, position.clone());
         self.standing.remove(&(before, cursor));
         self.standing.insert((position, cursor));
     }
 
     fn end(&mut self, cursor: usize, extent: Extent) {
-        let of = &mut self.cursors[cursor];
+        let of = &mut self.all[cursor];
         if of.state == State::Done {
             return;
         }
@@ -552,8 +551,8 @@ impl Cursors {
 
     pub(super) fn progress(&self) -> Progress {
         Progress {
-            done: self.cursors.len() - self.standing.len(),
-            wanted: self.cursors.len(),
+            done: self.all.len() - self.standing.len(),
+            wanted: self.all.len(),
             values: self.values,
             requests: 0,
         }
