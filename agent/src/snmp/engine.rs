@@ -20,6 +20,7 @@ use super::{
     credentials::{AuthProtocol, PrivProtocol, User},
     session::Fault,
 };
+use crate::logs::chain;
 
 /// Longest name of an engine, in bytes. RFC 3411 allows 32; some makers do not count.
 const MAX_ENGINE_ID_BYTES: usize = 64;
@@ -63,7 +64,7 @@ impl Engine {
         let security = match keys.await {
             Ok(Ok(security)) => security,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "no keys for an engine");
+                tracing::debug!(error = chain(&error), "no keys for an engine");
                 return Err(Fault::Malformed);
             }
             // The runtime is ending.
