@@ -7,6 +7,8 @@ pub use proto::{
     zoned::Zoned,
 };
 
+use crate::snmp::Credentials;
+
 /// Everything this agent measures. Versions only grow.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -81,12 +83,12 @@ pub enum ProbeKind {
         /// Whom to ask.
         urls: Vec<String>,
     },
-    /// One device by SNMP v2c.
+    /// One device by SNMP.
     Snmp {
         /// Whom to ask.
         address: SocketAddr,
         /// Admits the agent to the device.
-        community: Secret,
+        credentials: Credentials,
         /// Rows that one reply may hold; 0 leaves it to the agent.
         max_repetitions: u16,
     },

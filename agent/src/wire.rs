@@ -3,6 +3,8 @@
 //! A configuration is taken whole or not at all; the reason of a refusal goes back to the
 //! collector, for a human.
 
+mod credentials;
+
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use prost::Message as _;
@@ -18,6 +20,7 @@ use crate::{
         Service, ServiceKind,
     },
     probe::{Round, dial::Endpoint, service::is_place},
+    snmp::{Credentials, CredentialsError},
     spool::{LaneStatus, NewRecord, StoredRecord},
 };
 
@@ -118,6 +121,9 @@ pub enum GroupError {
         /// How many there are.
         targets: usize,
     },
+    /// No device would take them.
+    #[error("its credentials can not be used: {0}")]
+    Credentials(CredentialsError),
     /// Not an address, a name or a URL.
     #[error("{0:?} is not {1}")]
     Text(String, &'static str),
@@ -305,13 +311,17 @@ fn probe(raw: &Probe) -> Result<(ProbeKind, usize), GroupError> {
             short("an address", &raw.address)?;
             let address = address(&raw.address, 161)
                 .ok_or_else(|| GroupError::Text(raw.address.clone(), "an IP address"))?;
-            let len = u32::try_from(raw.community.len()).unwrap_or(u32::MAX);
-            let most = u32::try_from(MAX_COMMUNITY).unwrap_or(u32::MAX);
-            within("its community's length", len, 1, most)?;
+            let credentials = if let Some(credential) = &raw.credential {
+                credentials::credentials(credential).map_err(GroupError::Credentials)?
+            } else {
+                let len = u32::try_from(raw.community.len()).unwrap_or(u32::MAX);
+                let most = u32::try_from(MAX_COMMUNITY).unwrap_or(u32::MAX);
+                within("its community's length", len, 1, most)?;
+                Credentials::v2c(&raw.community)
+            };
             let max_repetitions =
                 small("its repetitions", raw.max_repetitions, 1, MAX_REPETITIONS)?;
-            let community = Secret(raw.community.clone());
-            (ProbeKind::Snmp { address, community, max_repetitions }, 1)
+            (ProbeKind::Snmp { address, credentials, max_repetitions }, 1)
         }
         Probe::Host(v1::HostProbe {}) => (ProbeKind::Host, 1),
         Probe::Mesh(raw) => mesh(raw)?,

@@ -201,6 +201,7 @@ fn group(group: &Group, mesh: &MeshPlan) -> Option<v1::Group> {
                 address: group.targets[0].spec.address.clone(),
                 community: community.expose().to_owned(),
                 max_repetitions: MAX_REPETITIONS,
+                credential: None,
             })),
         ),
         Some(Method::Host) => (5_000, Some(v1::group::Probe::Host(v1::HostProbe {}))),

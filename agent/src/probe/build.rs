@@ -21,7 +21,7 @@ pub fn build(group: &Group, env: &Env) -> Result<Box<dyn Probe>, BuildError> {
             Box::new(DnsProbe::new(group, resolvers, name, *record_type, env)?)
         }
         ProbeKind::Http { urls } => Box::new(HttpProbe::new(group, urls, env)?),
-        ProbeKind::Snmp { address, community, max_repetitions } => {
+        ProbeKind::Snmp { address, credentials, max_repetitions } => {
             if let Err(error) = env.allow.permits(address.ip()) {
                 tracing::warn!(target = %address, error = chain(&error), "a target is not probed");
                 return Ok(Box::new(DeniedDevice {
@@ -32,7 +32,7 @@ pub fn build(group: &Group, env: &Env) -> Result<Box<dyn Probe>, BuildError> {
             Box::new(SnmpProbe::new(
                 group.id,
                 *address,
-                community.clone(),
+                credentials.clone(),
                 *max_repetitions,
                 group.timeout,
                 group.columns.clone(),

@@ -38,6 +38,9 @@ pub enum CredentialsError {
     /// Version 3 knows no privacy without authentication.
     #[error("privacy needs an authentication password too")]
     PrivacyWithoutAuth,
+    /// Unknown to this agent.
+    #[error("no version {0} of SNMP: there are 1, 2 (for 2c) and 3")]
+    Version(u32),
     /// No authentication protocol of this name.
     #[error(
         "no authentication protocol {0:?}: there are md5, sha1, sha224, sha256, sha384 and sha512"

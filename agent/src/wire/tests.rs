@@ -195,9 +195,25 @@ fn what_is_wrong_is_told_with_its_group() {
         ("group 1: its secret's length is 256, which is not from 0 to 255", |g| {
             g.probe = Some(Probe::Service(v1::ServiceProbe { secret: "x".repeat(256), ..ntp() }));
         }),
+        (
+            "group 1: its credentials can not be used: no version 4 of SNMP: there are 1, 2 (for 2c) and 3",
+            |g| {
+                g.probe = Some(Probe::Snmp(v1::SnmpProbe {
+                    address: "10.0.0.1".to_owned(),
+                    community: String::new(),
+                    max_repetitions: 10,
+                    credential: Some(v1::SnmpCredential { version: 4, ..Default::default() }),
+                }));
+            },
+        ),
         ("group 1: its community's length is 0, which is not from 1 to 255", |g| {
             let (address, community) = ("10.0.0.1".to_owned(), String::new());
-            g.probe = Some(Probe::Snmp(v1::SnmpProbe { address, community, max_repetitions: 10 }));
+            g.probe = Some(Probe::Snmp(v1::SnmpProbe {
+                address,
+                community,
+                max_repetitions: 10,
+                credential: None,
+            }));
         }),
     ] {
         assert_eq!(changed(change), message);

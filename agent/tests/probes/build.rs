@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use agent::{
-    plan::{Column, Group, Metric, ProbeKind, Secret},
+    plan::{Column, Group, Metric, ProbeKind},
     probe::{self, BuildError, Outcome},
+    snmp::Credentials,
 };
 use tokio::net::UdpSocket;
 
@@ -70,8 +71,8 @@ async fn an_echo_request_of_the_largest_size_is_answered() {
 async fn a_denied_device_is_not_asked() {
     let device = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = device.local_addr().unwrap();
-    let community = Secret("public".to_owned());
-    let kind = ProbeKind::Snmp { address, community, max_repetitions: 0 };
+    let credentials = Credentials::v2c("public");
+    let kind = ProbeKind::Snmp { address, credentials, max_repetitions: 0 };
     let metrics = [Metric::SnmpOutcome, Metric::SysUpTime];
     let mut subject = Subject::new(kind, 1, &metrics, &env(&["10.0.0.0/8"]));
     let round = subject.round().await;

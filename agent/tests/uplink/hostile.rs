@@ -373,7 +373,12 @@ fn garbage(good: &v1::Group) -> Vec<v1::Config> {
     };
     let snmp = |address: &str, community: &str, max_repetitions| {
         let (address, community) = (address.to_owned(), community.to_owned());
-        Some(v1::group::Probe::Snmp(v1::SnmpProbe { address, community, max_repetitions }))
+        Some(v1::group::Probe::Snmp(v1::SnmpProbe {
+            address,
+            community,
+            max_repetitions,
+            credential: None,
+        }))
     };
     let numbered =
         |count: u32| (1..=count).map(|id| v1::Group { id, ..good.clone() }).collect::<Vec<_>>();

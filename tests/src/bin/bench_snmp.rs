@@ -16,11 +16,12 @@ use std::{
 
 use agent::{
     clock::SystemClock,
-    plan::{Group, Metric, ProbeKind, Secret},
+    plan::{Group, Metric, ProbeKind},
     probe::{
         Outcome, Probe,
         snmp::{STATS, SnmpProbe},
     },
+    snmp::Credentials,
     spool::{SpoolConfig, SpoolHandle, SpoolThread},
     wire,
 };
@@ -84,7 +85,7 @@ fn groups(devices: &Devices, ports: &[u32], wanted: fn(u32) -> Vec<u32>) -> Vec<
         }
         let probe = ProbeKind::Snmp {
             address: *address,
-            community: Secret(COMMUNITY.into()),
+            credentials: Credentials::v2c(COMMUNITY),
             max_repetitions: REPETITIONS,
         };
         Arc::new(Group { id, layout: 1, period: PERIOD, timeout: TIMEOUT, probe, columns })
@@ -145,12 +146,12 @@ fn bench(name: &str, groups: Vec<Arc<Group>>, spool: Option<&SpoolHandle>) -> Re
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut polled = Vec::with_capacity(groups.len());
     for group in groups {
-        let ProbeKind::Snmp { address, community, max_repetitions } = &group.probe else {
+        let ProbeKind::Snmp { address, credentials, max_repetitions } = &group.probe else {
             bail!("a group of another kind");
         };
-        let (secret, columns) = (community.clone(), group.columns.clone());
+        let (who, columns) = (credentials.clone(), group.columns.clone());
         let probe =
-            SnmpProbe::new(group.id, *address, secret, *max_repetitions, group.timeout, columns);
+            SnmpProbe::new(group.id, *address, who, *max_repetitions, group.timeout, columns);
         polled.push(Device { group, probe, spool: spool.cloned() });
     }
 

@@ -292,6 +292,15 @@ fn plan() -> v1::Config {
         address: "192.0.2.2".to_owned(),
         community: "public".to_owned(),
         max_repetitions: 20,
+        credential: Some(v1::SnmpCredential {
+            version: 3,
+            user: "vigie".to_owned(),
+            auth_protocol: "sha256".to_owned(),
+            auth_password: "authenticate".to_owned(),
+            priv_protocol: "aes".to_owned(),
+            priv_password: "encrypt-this".to_owned(),
+            ..v1::SnmpCredential::default()
+        }),
     };
     let groups = vec![
         group(1, 2, v1::Metric::IcmpLoss, v1::group::Probe::Icmp(probe)),

@@ -535,8 +535,8 @@ async fn devices_that_hang_take_turns_when_places_are_rare() {
     let mut bench = Bench::within(act, |_| None, (2, 1_000));
     let device = |id| {
         let address = std::net::SocketAddr::from(([10, 0, 0, 1], 161));
-        let community = crate::plan::Secret("public".to_owned());
-        let probe = ProbeKind::Snmp { address, community, max_repetitions: 20 };
+        let credentials = crate::snmp::Credentials::v2c("public");
+        let probe = ProbeKind::Snmp { address, credentials, max_repetitions: 20 };
         Group { probe, timeout: Duration::from_secs(2), ..group(id, 6) }
     };
     bench.runner.apply(plan(1, (0..8).map(device).collect())).unwrap();

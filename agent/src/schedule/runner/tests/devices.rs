@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, UdpSocket};
 
-use crate::{clock::SystemClock, plan::Secret, probe::snmp::SnmpProbe};
+use crate::{clock::SystemClock, probe::snmp::SnmpProbe, snmp::Credentials};
 
 use super::*;
 
@@ -43,8 +43,8 @@ fn device(id: u32, address: SocketAddr, period: Duration, timeout: Duration) -> 
         Column { target: 0, metric: Metric::SnmpOutcome, instance: 0, label: String::new() },
         Column { target: 0, metric: Metric::SysUpTime, instance: 0, label: String::new() },
     ];
-    let community = Secret("public".to_owned());
-    let probe = ProbeKind::Snmp { address, community, max_repetitions: 20 };
+    let credentials = Credentials::v2c("public");
+    let probe = ProbeKind::Snmp { address, credentials, max_repetitions: 20 };
     Group { period, timeout, probe, columns, ..group(id, 1) }
 }
 
@@ -90,13 +90,13 @@ async fn a_hundred_devices_that_hang_delay_no_healthy_one_and_no_other_round() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let stamps = Arc::clone(&clock);
     let build: Builder = Box::new(move |group| match &group.probe {
-        ProbeKind::Snmp { address, community, max_repetitions } => {
-            let (columns, community) = (group.columns.clone(), community.clone());
+        ProbeKind::Snmp { address, credentials, max_repetitions } => {
+            let (columns, credentials) = (group.columns.clone(), credentials.clone());
             let (id, timeout) = (group.id, group.timeout);
             Ok(Box::new(SnmpProbe::new(
                 id,
                 *address,
-                community,
+                credentials,
                 *max_repetitions,
                 timeout,
                 columns,
