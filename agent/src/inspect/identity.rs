@@ -43,7 +43,8 @@ pub(crate) fn complete(
             .or_else(|| of_chassis(|part| &part.model))
             .or_else(|| ups_model.filter(|_| is_ups))
             .or_else(|| printer::model(tables).filter(|_| is_printer))
-            .or_else(|| of_chassis(|part| &part.descr)),
+            .or_else(|| of_chassis(|part| &part.descr))
+            .or_else(|| model_in(&system.descr)),
         version: said
             .version
             .or_else(|| of_chassis(|part| &part.software))
@@ -102,6 +103,35 @@ fn class(tables: &Tables, found: &Findings) -> Option<DeviceClass> {
     }
 }
 
+/// Descriptions that begin so tell an operating system.
+const SYSTEMS: [&str; 7] =
+    ["linux", "hardware:", "windows", "freebsd", "darwin", "sunos", "cisco ios"];
+/// Longest model that a description is believed to tell, in characters.
+const MAX_MODEL: usize = 60;
+
+/// The model in a description: what a word announces, else its first words up to a mark or a version.
+fn model_in(descr: &str) -> Option<String> {
+    let announced = ["MODEL:", "PID:"].iter().find_map(|word| Some(descr.split_once(word)?.1));
+    let lower = descr.to_ascii_lowercase();
+    if announced.is_none() && SYSTEMS.iter().any(|system| lower.starts_with(system)) {
+        return None;
+    }
+    let text = announced.unwrap_or(descr);
+    let first = text.split([',', ';', ')', '(']).next().unwrap_or_default();
+    let first = first.split(" / ").next().unwrap_or_default();
+    let is_version = |word: &&str| version_in(word).is_some() || says_version(word);
+    let words: Vec<&str> = first.split_whitespace().take_while(|word| !is_version(word)).collect();
+    let model = words.join(" ");
+    let has_digit = model.contains(|c: char| c.is_ascii_digit());
+    (has_digit && model.chars().count() <= MAX_MODEL).then_some(model)
+}
+
+/// True for a word that announces a version.
+fn says_version(word: &str) -> bool {
+    let word = word.trim_end_matches([':', '.']).to_ascii_lowercase();
+    ["version", "ver", "revision", "rev", "firmware", "fw", "release"].contains(&word.as_str())
+}
+
 /// The version in a description: what follows a word that announces one, else what looks like one.
 fn version_in(descr: &str) -> Option<String> {
     let words: Vec<&str> = descr
@@ -110,17 +140,13 @@ fn version_in(descr: &str) -> Option<String> {
         .collect();
     let trimmed =
         |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric() && c != ')').to_owned();
-    let announces = |word: &str| {
-        let word = word.trim_end_matches([':', '.']).to_ascii_lowercase();
-        ["version", "ver", "revision", "rev", "firmware", "fw", "release"].contains(&word.as_str())
-    };
     let has_digit = |word: &str| word.contains(|c: char| c.is_ascii_digit());
     // Written as one word too, as in `Ver.1.14`.
     let joined = words.iter().find_map(|word| {
         let (first, rest) = word.split_once(['.', ':'])?;
-        (announces(first) && has_digit(rest)).then_some(rest)
+        (says_version(first) && has_digit(rest)).then_some(rest)
     });
-    let announced = words.windows(2).find(|pair| announces(pair[0]) && has_digit(pair[1]));
+    let announced = words.windows(2).find(|pair| says_version(pair[0]) && has_digit(pair[1]));
     let looks_so = |word: &&&str| {
         let plain = word.trim_start_matches(['v', 'V']);
         plain.starts_with(|c: char| c.is_ascii_digit())
@@ -159,6 +185,26 @@ mod tests {
         let parts = [part("module", "0", "S1", ""), part("module", "1", "S2", "")];
         assert_eq!(chassis(&parts).map(|of| of.serial.as_str()), Some("S1"));
         assert_eq!(chassis(&[]), None);
+    }
+
+    #[test]
+    fn a_model_is_found_in_words() {
+        for (descr, expected) in [
+            ("XYZ-1321 4.0.3", Some("XYZ-1321")),
+            (
+                "GS7 ProSafe 24-port Smart Switch, 6.3.1.11, B1.0.0.4",
+                Some("GS7 ProSafe 24-port Smart Switch"),
+            ),
+            ("SomeOS (MODEL: 225), Version 8.4.0.0", Some("225")),
+            ("MULTI-ENVIRONMENT,SN:X,PID:Some LaserJet M2", Some("Some LaserJet M2")),
+            ("Maker X 3002 2.20.1 / Scanner 7", Some("Maker X 3002")),
+            ("Linux host 4.18.0 x86_64", None),
+            ("SmartZone", None),
+            ("", None),
+        ] {
+            assert_eq!(model_in(descr).as_deref(), expected, "{descr}");
+        }
+        assert_eq!(model_in(&"A very long description with 1 digit ".repeat(4)), None);
     }
 
     #[test]
