@@ -2,8 +2,6 @@
 
 #[path = "src/profile/check.rs"]
 pub mod check;
-#[path = "src/profile/check_rules.rs"]
-pub mod check_rules;
 #[path = "src/profile/heads.rs"]
 pub mod heads;
 #[path = "src/profile/model.rs"]
@@ -12,8 +10,6 @@ pub mod model;
 pub mod packed;
 #[path = "src/profile/pattern.rs"]
 pub mod pattern;
-#[path = "src/profile/scalars.rs"]
-pub mod scalars;
 #[path = "src/profile/syntax.rs"]
 pub mod syntax;
 #[path = "src/profile/uses.rs"]

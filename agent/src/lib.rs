@@ -3,6 +3,8 @@
 //! A measurement's journey, which is also the reading order: [`plan`] says what to measure,
 //! [`schedule`] when; [`probe`] measures; [`spool`] makes it durable; [`uplink`] sends it and hears
 //! what the collector has committed. [`enrol`] and [`identity`] say who this agent is.
+//! What a device is and has ([`device`]) is asked for by [`snmp`] and told by the rules of its
+//! [`profile`].
 
 pub mod app;
 pub mod cli;

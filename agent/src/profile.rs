@@ -6,7 +6,6 @@
 //! and packed by the build script, which shares the modules that say so.
 
 pub mod check;
-pub mod check_rules;
 mod compiled;
 pub mod heads;
 pub mod library;
@@ -17,7 +16,6 @@ pub mod packed;
 pub mod pattern;
 pub mod reference;
 pub mod rules;
-pub mod scalars;
 pub mod syntax;
 pub mod text;
 pub mod uses;

@@ -2,6 +2,13 @@
 //!
 //! Also compiled into the build script, which refuses to build with a fault.
 
+// Named, because the build script reads this file from elsewhere.
+#[path = "check/rules.rs"]
+mod rules;
+#[cfg(test)]
+#[path = "check/tests.rs"]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -11,18 +18,13 @@ use serde::Deserialize as _;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    check_rules, heads,
+    heads,
     model::{Match, Profile, States},
     packed::{Condition, Head},
     pattern::Pattern,
     syntax::{self, Arcs, Joined, Piece, Reference, Row},
     uses::{self, Step, Use},
 };
-
-// Named, because the build script reads this file from elsewhere.
-#[cfg(test)]
-#[path = "check/tests.rs"]
-mod tests;
 
 /// The file whose names every other file has.
 pub const STANDARD: &str = "standard";
@@ -121,7 +123,7 @@ pub fn check(files: &Files) -> Vec<(String, Fault)> {
         checker.conditions();
         let names = checker.names();
         let resolve = |name: &str| names.get(name).cloned();
-        for (path, message, hint) in check_rules::faults(&file.profile, &resolve) {
+        for (path, message, hint) in rules::faults(&file.profile, &resolve) {
             checker.fault(&path, message, hint);
         }
         checker.faults.sort_by_key(|fault| fault.span.start);

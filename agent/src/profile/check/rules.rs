@@ -1,8 +1,6 @@
 //! What is wrong with rules by themselves: fields that are missing or contradict each other.
-//!
-//! Also compiled into the build script.
 
-use super::{
+use super::super::{
     model::{Profile, Rule, SENSOR_CLASSES, Sensor, Source, Text, Total},
     pattern::Pattern,
     syntax::{self, Arcs, Joined, Piece, Reference, Row},
@@ -10,10 +8,10 @@ use super::{
 };
 
 /// Where, what, and what would be right.
-pub type Found<'a> = (Vec<Step<'a>>, String, &'static str);
+pub(super) type Found<'a> = (Vec<Step<'a>>, String, &'static str);
 
 /// The faults of the rules of `profile`. `resolve` knows the names.
-pub fn faults<'a>(profile: &'a Profile, resolve: &dyn Fn(&str) -> Option<Arcs>) -> Vec<Found<'a>> {
+pub(super) fn faults<'a>(profile: &'a Profile, resolve: &dyn Fn(&str) -> Option<Arcs>) -> Vec<Found<'a>> {
     let mut found = Vec::new();
     let mut check = Check { resolve, found: &mut found };
     check.rules("processor", &profile.processor, "give usage or idle");
