@@ -11,7 +11,10 @@ use super::super::{
 pub(super) type Found<'a> = (Vec<Step<'a>>, String, &'static str);
 
 /// The faults of the rules of `profile`. `resolve` knows the names.
-pub(super) fn faults<'a>(profile: &'a Profile, resolve: &dyn Fn(&str) -> Option<Arcs>) -> Vec<Found<'a>> {
+pub(super) fn faults<'a>(
+    profile: &'a Profile,
+    resolve: &dyn Fn(&str) -> Option<Arcs>,
+) -> Vec<Found<'a>> {
     let mut found = Vec::new();
     let mut check = Check { resolve, found: &mut found };
     check.rules("processor", &profile.processor, "give usage or idle");
