@@ -114,6 +114,7 @@ fn of_target(code: &str, found: Option<&str>, expected: Option<&str>) -> Option<
             "cette cible est un échelon du site : elle suit ce que l'agent voit et ce que la \
              configuration du collecteur nomme"
         }
+        "pair" => "c'est une paire du maillage : retirez-en l'un des deux sites",
         "parent" => "aucune cible de ce site n'a ce numéro",
         "not-of-method" => return Some(format!("seulement avec la sonde {expected}")),
         "dns-name" => "un nom DNS est attendu",
